@@ -1,0 +1,11 @@
+from chatbot import accounts
+from chatbot.api import api
+from chatbot.tables import AccountTable
+from kernel.audit import AuditTable
+from kernel.grants import append, decrypt, encrypt, read, write
+
+
+@api.post("/updateAccount", uses=[read(AccountTable), write(AccountTable), append(AuditTable), encrypt(), decrypt()])
+def update_account(request: accounts.AccountUpdate) -> None:
+    """Replace a channel's data and credentials; LINE Login fields that are absent keep their value."""
+    accounts.update(request)

@@ -1,0 +1,1 @@
+"""Scenario chatbots on LINE, Messenger and WeChat."""

@@ -1,0 +1,1 @@
+"""LINE: what its Messaging API takes."""

@@ -1,0 +1,39 @@
+"""How an answer looks on the outside; each system owns one envelope."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from pydantic_core import to_json
+
+if TYPE_CHECKING:
+    from kernel.errors import Fault
+
+
+class Response(NamedTuple):
+    """An answer as HTTP sends it."""
+
+    status: int
+    body: str
+    content_type: str = "application/json; charset=utf-8"
+
+
+class Envelope(Protocol):
+    """Renders results and faults of one system; the gateway's own answers come from here too."""
+
+    def success(self, result: Any) -> Response:
+        """Wrap what an operation returned."""
+
+    def fault(self, fault: Fault) -> Response:
+        """Wrap a fault."""
+
+    def success_schema(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Return the JSON schema of a success around the schema of its result."""
+
+    def fault_schema(self) -> dict[str, Any]:
+        """Return the JSON schema of a fault."""
+
+
+def json_text(value: Any) -> str:
+    """Return JSON text of plain values and pydantic models, Chinese unescaped."""
+    return to_json(value, by_alias=True).decode()

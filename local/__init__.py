@@ -1,0 +1,1 @@
+"""Everything that runs only on a developer's machine."""

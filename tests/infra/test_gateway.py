@@ -1,0 +1,179 @@
+"""The gateway: every operation at its route with the right guard, and answers of its own in the system's envelope."""
+
+import json
+
+import pytest
+
+from infra.discovery import camel_case, declarations, systems
+from infra.gateway import ANSWERS, BURST, RATE
+from kernel.auth import Cognito
+from kernel.errors import Fault, Invalid, NotFound, TooLarge, TooMany, Unauthorized
+
+METHOD = "AWS::ApiGateway::Method"
+ANSWER = "AWS::ApiGateway::GatewayResponse"
+EVERY_OPERATION = [(system, operation) for system in systems() for operation in declarations(system).operations]
+
+
+def paths(made, system):
+    """Return the path of each API Gateway resource by its logical id."""
+    parts = made.resources(system, "AWS::ApiGateway::Resource")
+    found = {}
+    for name, resource in parts.items():
+        path = ""
+        while True:
+            path = f"/{resource['Properties']['PathPart']}{path}"
+            parent = resource["Properties"]["ParentId"].get("Ref")
+            if parent is None:
+                break
+            resource = parts[parent]
+        found[name] = path
+    return found
+
+
+@pytest.mark.parametrize("stage", ["prod", "local"])
+@pytest.mark.parametrize(("system", "operation"), EVERY_OPERATION, ids=lambda value: getattr(value, "name", value))
+def test_every_operation_has_its_route_and_its_guard(stage, system, operation, request, plain):
+    made = request.getfixturevalue(stage)
+    name = camel_case(operation.name)
+    method = made.one(system, METHOD, OperationName=name)
+    (authorizer,) = made.resources(system, "AWS::ApiGateway::Authorizer")
+
+    assert paths(made, system)[method["ResourceId"]["Ref"]] == operation.path
+    assert method["HttpMethod"] == operation.verb
+    guard = (method["AuthorizationType"], method.get("AuthorizerId"))
+    signed_in = isinstance(operation.auth, Cognito)
+    assert guard == (("COGNITO_USER_POOLS", {"Ref": authorizer}) if signed_in else ("NONE", None))
+    function = made.stage.resource(system, operation.name)
+    target = method["Integration"]["Uri"]["Fn::Join"][1][-2]["Fn::GetAtt"][0]
+    assert made.stack(system)["Resources"][target]["Properties"]["FunctionName"] == function
+
+
+@pytest.mark.parametrize("system", systems())
+def test_there_is_no_other_route(prod, system):
+    assert len(prod.properties(system, METHOD)) == len(declarations(system).operations)
+
+
+def test_routes_of_every_kind(sample):
+    routes = {
+        method["OperationName"]: (paths(sample, "sample")[method["ResourceId"]["Ref"]], method["AuthorizationType"])
+        for method in sample.properties("sample", METHOD)
+    }
+
+    assert routes == {
+        "findThings": ("/partner/things", "NONE"),
+        "listParts": ("/things/{thing_id}/parts", "COGNITO_USER_POOLS"),
+        "login": ("/login", "NONE"),
+        "redeem": ("/redeem", "NONE"),
+        "saveThing": ("/things", "COGNITO_USER_POOLS"),
+        "takeCall": ("/calls/{channel}", "NONE"),
+        "takeEvents": ("/hook", "NONE"),
+    }
+
+
+def test_authorizer_asks_the_systems_own_pool(sample, plain):
+    authorizer = sample.one("sample", "AWS::ApiGateway::Authorizer")
+
+    (pool,) = plain(authorizer["ProviderARNs"])
+    assert pool.startswith("<citypass-prod-sample-data:ExportsOutputFnGetAttPool")
+    assert authorizer["IdentitySource"] == "method.request.header.Authorization"
+
+
+def test_one_role_invokes_the_operations_and_nothing_else(sample, plain):
+    methods = sample.properties("sample", METHOD)
+    (role,) = {method["Integration"]["Credentials"]["Fn::GetAtt"][0] for method in methods}
+    (policy,) = sample.stack("sample")["Resources"][role]["Properties"]["Policies"]
+    (statement,) = policy["PolicyDocument"]["Statement"]
+
+    assert statement["Action"] == ["lambda:InvokeFunction"]
+    functions = sample.resources("sample", "AWS::Lambda::Function")
+    behind = {functions[arn["Fn::GetAtt"][0]]["Properties"]["FunctionName"] for arn in statement["Resource"]}
+    names = ("find_things", "list_parts", "login", "redeem", "save_thing", "take_call", "take_events")
+    assert behind == {f"citypass-prod-sample-{name}" for name in names}
+    assert sample.resources("sample", "AWS::Lambda::Permission").keys() == {
+        name for name in sample.stack("sample")["Resources"] if "ScheduleMayInvoke" in name
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [
+        ("MISSING_AUTHENTICATION_TOKEN", NotFound("No such operation")),
+        ("RESOURCE_NOT_FOUND", NotFound("No such operation")),
+        ("UNAUTHORIZED", Unauthorized()),
+        ("EXPIRED_TOKEN", Unauthorized()),
+        ("ACCESS_DENIED", Unauthorized()),
+        ("INVALID_SIGNATURE", Unauthorized()),
+        ("REQUEST_TOO_LARGE", TooLarge("The request is larger than the gateway takes")),
+        ("THROTTLED", TooMany("Too many requests; try again later")),
+        ("QUOTA_EXCEEDED", TooMany("Too many requests; try again later")),
+        ("BAD_REQUEST_BODY", Invalid("Bad request")),
+        ("BAD_REQUEST_PARAMETERS", Invalid("Bad request")),
+        ("UNSUPPORTED_MEDIA_TYPE", Invalid("This media type is not understood")),
+        ("DEFAULT_4XX", Invalid("Bad request")),
+        ("DEFAULT_5XX", Fault("Internal error")),
+        ("INTEGRATION_FAILURE", Fault("Internal error")),
+        ("INTEGRATION_TIMEOUT", Fault("Internal error")),
+        ("AUTHORIZER_FAILURE", Fault("Internal error")),
+        ("AUTHORIZER_CONFIGURATION_ERROR", Fault("Internal error")),
+        ("API_CONFIGURATION_ERROR", Fault("Internal error")),
+    ],
+)
+@pytest.mark.parametrize("system", systems())
+def test_answers_of_the_gateway_are_in_the_envelope(prod, system, kind, fault):
+    answer = prod.one(system, ANSWER, ResponseType=kind)
+
+    wanted = declarations(system).api.envelope.fault(fault)
+    assert answer["ResponseTemplates"] == {"application/json": wanted.body}
+    assert answer["StatusCode"] == str(wanted.status)
+    assert answer["ResponseParameters"] == {
+        "gatewayresponse.header.Content-Type": f"'{wanted.content_type}'",
+        "gatewayresponse.header.Cache-Control": "'no-store'",
+    }
+
+
+def test_unknown_route_as_the_caller_sees_it(prod):
+    answer = prod.one("chatbot", ANSWER, ResponseType="MISSING_AUTHENTICATION_TOKEN")
+
+    body = json.loads(answer["ResponseTemplates"]["application/json"])
+    assert body == {"ErrorCode": 400, "ErrorMessage": "No such operation", "Result": None}
+
+
+def test_no_answer_of_the_gateway_reads_like_a_template(prod):
+    for system in systems():
+        for answer in prod.properties(system, ANSWER):
+            assert "$" not in answer["ResponseTemplates"]["application/json"]
+
+
+def test_deployment_waits_for_every_route_and_answer(sample):
+    ((name, deployment),) = sample.resources("sample", "AWS::ApiGateway::Deployment").items()
+
+    parts = {*sample.resources("sample", METHOD), *sample.resources("sample", ANSWER)}
+    assert set(deployment["DependsOn"]) == parts
+    assert len(parts) == 7 + len(ANSWERS)
+    assert sample.one("sample", "AWS::ApiGateway::Stage")["DeploymentId"] == {"Ref": name}
+
+
+def test_stage(sample, plain):
+    stage = sample.one("sample", "AWS::ApiGateway::Stage")
+
+    assert stage["StageName"] == "prod"
+    (settings,) = stage["MethodSettings"]
+    assert (settings["ThrottlingRateLimit"], settings["ThrottlingBurstLimit"]) == (RATE, BURST)
+    assert (settings["LoggingLevel"], settings["DataTraceEnabled"]) == ("ERROR", False)
+    assert plain(stage["AccessLogSetting"]["DestinationArn"]).endswith(":log-group:<AccessLines>")
+    assert json.loads(stage["AccessLogSetting"]["Format"])["requestId"] == "$context.requestId"
+
+
+@pytest.mark.parametrize("stage", ["prod", "local"])
+@pytest.mark.parametrize("system", systems())
+def test_outputs(stage, system, request, plain):
+    outputs = {
+        name: plain(output["Value"]) for name, output in request.getfixturevalue(stage).stack(system)["Outputs"].items()
+    }
+
+    assert outputs.keys() == {"ApiId", "ApiStage", "ApiUrl", "PoolId", "PoolClientId"}
+    api, published = outputs["ApiId"], outputs["ApiStage"]
+    if stage == "prod":
+        assert outputs["ApiUrl"] == f"https://{api}.execute-api.<AWS::Region>.<AWS::URLSuffix>/{published}"
+    else:
+        assert outputs["ApiUrl"].endswith(f"/_aws/execute-api/{api}/{published}")

@@ -1,0 +1,171 @@
+"""What a role allows: exactly what was granted, on exactly what the grant names."""
+
+import re
+
+import pytest
+
+from infra.discovery import declarations, systems
+from kernel.jobs import Job, Worker
+
+DYNAMODB = "arn:<AWS::Partition>:dynamodb:<AWS::Region>:<AWS::AccountId>:table/citypass-prod-sample-"
+SQS = "arn:<AWS::Partition>:sqs:<AWS::Region>:<AWS::AccountId>:citypass-prod-sample-"
+KEY = "<citypass-prod-platform:ExportsOutputFnGetAttKey961B73FDArn5A860C43>"
+LINES = "<FunctionsLines.Arn>"
+OWN_TEXTS = {"Null": {"kms:EncryptionContext:part": "false"}}
+WRITE_KEY = [
+    "kms:Decrypt",
+    "kms:DescribeKey",
+    "kms:Encrypt",
+    "kms:GenerateDataKey",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+]
+
+
+def through(service):
+    return {"StringEquals": {"kms:ViaService": f"{service}.<AWS::Region>.amazonaws.com"}}
+
+
+@pytest.fixture
+def allowed(sample, plain):
+    def allowed(function, made=sample, stack="sample"):
+        (policy,) = made.role(stack, function)["Policies"]
+        found = plain(policy["PolicyDocument"]["Statement"])
+        assert all(statement.pop("Effect") == "Allow" for statement in found)
+        return [(one["Resource"], one["Action"], one.get("Condition")) for one in found]
+
+    return allowed
+
+
+def test_read_append_encrypt_decrypt(allowed):
+    assert allowed("list_parts") == [
+        (f"{DYNAMODB}things", ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"], None),
+        (f"{DYNAMODB}things/index/by-owner", ["dynamodb:Query"], None),
+        (f"{DYNAMODB}log", ["dynamodb:PutItem"], None),
+        (KEY, ["kms:Decrypt", "kms:Encrypt"], OWN_TEXTS),
+        (KEY, WRITE_KEY, through("dynamodb")),
+        (LINES, ["logs:CreateLogStream", "logs:PutLogEvents"], None),
+    ]
+
+
+def test_write_and_sign(allowed):
+    (table, secret, data_key, secret_key, lines) = allowed("save_thing")
+
+    write = ["ConditionCheckItem", "DeleteItem", "PutItem", "UpdateItem"]
+    assert table == (f"{DYNAMODB}things", [f"dynamodb:{action}" for action in write], None)
+    assert secret[0].startswith("<citypass-prod-sample-data:ExportsOutputRefSigningSecret")
+    assert secret[1:] == (["secretsmanager:GetSecretValue"], None)
+    assert data_key == (KEY, WRITE_KEY, through("dynamodb"))
+    assert secret_key == (KEY, ["kms:Decrypt"], through("secretsmanager"))
+    assert lines[0] == LINES
+
+
+def test_send(allowed):
+    assert allowed("take_events") == [
+        (KEY, ["kms:Decrypt"], OWN_TEXTS),
+        (f"{SQS}events.fifo", ["sqs:GetQueueUrl", "sqs:SendMessage"], None),
+        (LINES, ["logs:CreateLogStream", "logs:PutLogEvents"], None),
+    ]
+
+
+def test_partner_key_reads_its_own_table(allowed):
+    resources = [resource for resource, _, _ in allowed("find_things")]
+
+    assert resources == [f"{DYNAMODB}partner-keys", f"{DYNAMODB}things", f"{DYNAMODB}things/index/by-owner", KEY, LINES]
+    assert allowed("find_things")[3][1:] == (["kms:Decrypt", "kms:DescribeKey"], through("dynamodb"))
+
+
+def test_sign_in(allowed):
+    (pool, _) = allowed("login")
+
+    assert pool[0].startswith("<citypass-prod-sample-data:ExportsOutputFnGetAttPool")
+    assert pool[1:] == (["cognito-idp:AdminInitiateAuth"], None)
+
+
+def test_no_grant_leaves_the_log(allowed):
+    assert allowed("redeem") == [(LINES, ["logs:CreateLogStream", "logs:PutLogEvents"], None)]
+
+
+def test_worker_fetches_from_its_queue(allowed):
+    fetch = ["ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "GetQueueUrl", "ReceiveMessage"]
+
+    assert (f"{SQS}events.fifo", [f"sqs:{action}" for action in fetch], None) in allowed("note_event")
+
+
+def test_job_keeps_its_failed_runs(allowed):
+    kept = [entry for entry in allowed("clean_things") if entry[1] == ["sqs:SendMessage"]]
+
+    assert [resource.startswith("<FailedRuns") for resource, _, _ in kept] == [True]
+
+
+EVERY_FUNCTION = [(system, function) for system in systems() for function in declarations(system).functions]
+
+
+@pytest.mark.parametrize(("system", "function"), EVERY_FUNCTION, ids=lambda value: getattr(value, "name", value))
+def test_our_roles_allow_what_is_granted_and_no_more(system, function, prod, allowed):
+    found = {
+        (action, short(resource, system), next(iter(condition)) if condition else "")
+        for resource, actions, condition in allowed(function.name, prod, system)
+        for action in actions
+    }
+
+    assert found == set(granted(function))
+
+
+def short(resource, system):
+    if own := re.search(r"ExportsOutput(?:FnGetAtt|Ref)(Key|Pool|SigningSecret)[0-9A-F]{8}", resource):
+        return own[1]
+    if kept := re.match(r"<(FailedRuns)[0-9A-F]{8}\.Arn>", resource):
+        return kept[1]
+    prefix = r"arn:<AWS::Partition>:(?:sqs|dynamodb):<AWS::Region>:<AWS::AccountId>:(?:table/)?citypass-prod-"
+    return re.sub(f"^{prefix}{system}-", "", resource)
+
+
+def granted(function):
+    yield from (("logs:CreateLogStream", LINES, ""), ("logs:PutLogEvents", LINES, ""))
+    own = {"kms": ("Key", "Null"), "cognito-idp": ("Pool", ""), "secretsmanager": ("SigningSecret", "")}
+    for grant in function.uses:
+        resource = grant.resource
+        for action in grant.actions:
+            if grant.service == "dynamodb":
+                yield f"dynamodb:{action}", resource.name, ""
+                for index in resource.indexes() if action == "Query" else ():
+                    yield "dynamodb:Query", f"{resource.name}/index/{index}", ""
+                for key_action in WRITE_KEY if grant.verb != "read" else WRITE_KEY[:2]:
+                    yield key_action, "Key", "StringEquals"
+            elif grant.service == "sqs":
+                yield f"sqs:{action.removesuffix('Batch')}", f"{resource.name}.fifo", ""
+            else:
+                yield (f"{grant.service}:{action}", *own[grant.service])
+        if grant.service == "secretsmanager":
+            yield "kms:Decrypt", "Key", "StringEquals"
+    if isinstance(function, Worker):
+        for action in (
+            "ChangeMessageVisibility",
+            "DeleteMessage",
+            "GetQueueAttributes",
+            "GetQueueUrl",
+            "ReceiveMessage",
+        ):
+            yield f"sqs:{action}", f"{function.queue.name}.fifo", ""
+    if isinstance(function, Job):
+        yield "sqs:SendMessage", "FailedRuns", ""
+
+
+@pytest.mark.parametrize("stage", ["prod", "local", "sample"])
+def test_no_role_of_a_system_has_a_wildcard(stage, request, plain):
+    made = request.getfixturevalue(stage)
+    for system in ["sample"] if stage == "sample" else systems():
+        for role in made.properties(system, "AWS::IAM::Role"):
+            for policy in role["Policies"]:
+                for statement in policy["PolicyDocument"]["Statement"]:
+                    assert not [action for action in statement["Action"] if "*" in action]
+                    resources = plain(statement["Resource"])
+                    assert "*" not in "".join([resources] if isinstance(resources, str) else resources)
+
+
+def test_every_function_has_a_role_of_its_own(prod):
+    for system in systems():
+        functions = prod.properties(system, "AWS::Lambda::Function")
+        roles = {function["Role"]["Fn::GetAtt"][0] for function in functions}
+        assert len(roles) == len(functions) == len(declarations(system).functions)

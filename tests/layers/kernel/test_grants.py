@@ -1,0 +1,47 @@
+"""Grants: what each word allows."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+from pynamodb.attributes import UnicodeAttribute
+
+from kernel.grants import append, decrypt, encrypt, read, send, sign, sign_in, write
+from kernel.queues import Queue
+from kernel.tables import Table
+
+ORDERS = Queue("orders")
+
+
+class ShopTable(Table):
+    name: ClassVar[str] = "shops"
+    city = UnicodeAttribute(hash_key=True)
+
+
+@pytest.mark.parametrize(
+    ("grant", "text", "service", "actions", "resource"),
+    [
+        (read(ShopTable), "read(shops)", "dynamodb", ("GetItem", "BatchGetItem", "Query"), ShopTable),
+        (
+            write(ShopTable),
+            "write(shops)",
+            "dynamodb",
+            ("PutItem", "UpdateItem", "DeleteItem", "ConditionCheckItem"),
+            ShopTable,
+        ),
+        (append(ShopTable), "append(shops)", "dynamodb", ("PutItem",), ShopTable),
+        (send(ORDERS), "send(orders)", "sqs", ("SendMessageBatch", "GetQueueUrl"), ORDERS),
+        (encrypt(), "encrypt()", "kms", ("Encrypt",), None),
+        (decrypt(), "decrypt()", "kms", ("Decrypt",), None),
+        (sign_in(), "sign_in()", "cognito-idp", ("AdminInitiateAuth",), None),
+        (sign(), "sign()", "secretsmanager", ("GetSecretValue",), None),
+    ],
+)
+def test_a_grant_names_its_actions_and_its_resource(grant, text, service, actions, resource):
+    assert grant.text == text
+    assert (grant.service, grant.actions, grant.resource) == (service, actions, resource)
+
+
+def test_equal_grants_are_one():
+    assert len({read(ShopTable), read(ShopTable), write(ShopTable), send(ORDERS), send(Queue("orders"))}) == 3

@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import pytest
+
+from local import deployment
+from local.cloud import Cloud
+from local.deployment import _complaint, _made_from, deploy
+from local.steps import Problem
+
+
+def test_the_telling_line_of_a_failed_run_is_found(tmp_path: Path) -> None:
+    log = tmp_path / "cdk.log"
+    log.write_text(
+        "✨  Synthesis time: 5s\n"
+        "citypass-local-chatbot | 3:25 AM | CREATE_FAILED | AWS::Lambda::Function | SaveTag | too large\n"
+        "bye\n"
+    )
+
+    assert _complaint(log).endswith("CREATE_FAILED | AWS::Lambda::Function | SaveTag | too large")
+    log.write_text("one\ntwo\n\n")
+    assert _complaint(log) == "two"
+    log.write_text("")
+    assert _complaint(log) == "it said nothing"
+
+
+def test_other_sources_or_endpoints_are_another_deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deployment, "ROOT", tmp_path)
+    for source in ("app.py", "cdk.json", "package-lock.json"):
+        (tmp_path / source).write_text("x")
+    for folder in ("locks", "infra", "layers", "functions"):
+        (tmp_path / folder / "__pycache__").mkdir(parents=True)
+    first = _made_from({"LINE_API_ENDPOINT": "http://a"})
+
+    (tmp_path / "functions" / "__pycache__" / "x.pyc").write_text("compiled")
+    assert _made_from({"LINE_API_ENDPOINT": "http://a"}) == first
+    assert _made_from({"LINE_API_ENDPOINT": "http://b"}) != first
+    (tmp_path / "functions" / "x.py").write_text("new")
+    assert _made_from({"LINE_API_ENDPOINT": "http://a"}) != first
+
+
+def test_a_failed_deployment_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(command: list[str], log: Path, **_: object) -> int:
+        log.parent.mkdir(parents=True)
+        log.write_text("❌  citypass-local-chatbot failed: no room\n")
+        return 1
+
+    monkeypatch.setattr(deployment, "run", failing)
+
+    with pytest.raises(Problem) as raised:
+        deploy(Cloud(tmp_path, 5001, 5002), {})
+
+    assert str(raised.value) == (
+        "cdk deploy failed: ❌  citypass-local-chatbot failed: no room"
+        f" (all of it: {tmp_path}/log/cdk-deploy.log; make clean && make up starts over)"
+    )

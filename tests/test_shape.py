@@ -1,0 +1,308 @@
+"""Conventions that no type can hold: what belongs to a function, what it may import, what nobody does."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from infra.discovery import FUNCTIONS, ROOT, Declaration, declarations, systems
+from kernel.operations import public
+
+LAYERS = ROOT / "layers"
+EVENTS = ROOT / "events"
+TESTS = ROOT / "tests"
+NAMES = [(path.parent.name, path.stem) for path in sorted(FUNCTIONS.glob("*/*.py"))]
+PACKAGES = {path.parent.name: path.parent for path in sorted(LAYERS.glob("*/python/*/__init__.py"))}
+LINES_OF_A_FUNCTION = 40
+
+# Who may be called by anybody: nobody else without a written reason.
+PUBLIC = {("chatbot", "login"): "there is no credential before it"}
+
+# Modules beside Python's own that importing a function loads, because cold starts pay for each of them.
+# A number grows only on purpose; SLACK is for what a new version of a dependency brings along.
+SLACK = 5
+MODULES = {
+    ("chatbot", "answer_line_event"): 158,
+    ("chatbot", "create_account"): 157,
+    ("chatbot", "delete_scenario"): 155,
+    ("chatbot", "delete_tag"): 141,
+    ("chatbot", "delete_variable"): 141,
+    ("chatbot", "get_account"): 141,
+    ("chatbot", "get_chat_history"): 141,
+    ("chatbot", "get_chat_history_csv"): 141,
+    ("chatbot", "get_check_test"): 139,
+    ("chatbot", "get_scenario"): 155,
+    ("chatbot", "get_tag"): 141,
+    ("chatbot", "get_user_count"): 141,
+    ("chatbot", "get_users_list"): 141,
+    ("chatbot", "get_variable"): 141,
+    ("chatbot", "login"): 140,
+    ("chatbot", "receive_line_events"): 146,
+    ("chatbot", "save_scenario"): 155,
+    ("chatbot", "save_tag"): 141,
+    ("chatbot", "save_variable"): 141,
+    ("chatbot", "update_account"): 141,
+}
+# What takes long to load and is not needed at run time, or only inside the functions that need it.
+HEAVY = {
+    "asyncio", "boto3", "botocore.client", "botocore.session", "cryptography", "fastapi", "jwt", "linebot", "mangum",
+    "moto", "multiprocessing", "pynamodb.connection", "pynamodb.models", "regex", "requests", "unittest", "yaml",
+}  # fmt: skip
+
+
+def trees(*folders):
+    """Yield the Python files below the folders, each with its syntax tree."""
+    for folder in folders:
+        for path in sorted(folder.rglob("*.py")):
+            yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(tree):
+    """Yield the names of the modules that a tree imports, wherever in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module
+
+
+def called(tree):
+    """Yield the last names of what a tree calls: `table.scan()` calls scan."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            function = node.func
+            yield function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def scans(tree):
+    """Tell whether a tree reads whole tables, by PynamoDB's or boto3's method or by the action of the AWS API."""
+    actions = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    return "scan" in called(tree) or "Scan" in actions
+
+
+def strangers(tree, package, packages):
+    """Return what a package of the layers imports although it must not know it: functions and other systems."""
+    known = {package, "kernel"}
+    tops = {name.partition(".")[0] for name in imported(tree)}
+    return sorted(tops & ({*packages, "functions", "infra", "local", "tests"} - known))
+
+
+def declared_in(module):
+    """Return the names of the declarations that a module makes, not those it imports."""
+    found = {name: value for name, value in vars(module).items() if isinstance(value, Declaration)}
+    return sorted(name for name, value in found.items() if value.function.__module__ == module.__name__)
+
+
+@pytest.mark.parametrize(("system", "name"), NAMES)
+class TestFunction:
+    def test_declares_itself_and_nothing_else(self, system, name):
+        declarations(system)
+
+        assert declared_in(sys.modules[f"functions.{system}.{name}"]) == [name]
+
+    def test_is_short(self, system, name):
+        lines = (FUNCTIONS / system / f"{name}.py").read_text(encoding="utf-8").count("\n")
+
+        assert lines <= LINES_OF_A_FUNCTION
+
+    def test_has_a_sample_event(self, system, name):
+        event = json.loads((EVENTS / system / f"{name}.json").read_text(encoding="utf-8"))
+
+        assert isinstance(event, dict)
+
+    def test_is_imported_by_a_test_of_its_system(self, system, name):
+        module = f"functions.{system}.{name}"
+
+        assert any(module in imported(tree) for _, tree in trees(TESTS / "functions" / system))
+
+
+def test_samples_belong_to_functions():
+    assert sorted((path.parent.name, path.stem) for path in EVENTS.glob("*/*.json")) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("system", systems())
+class TestSystem:
+    def test_routes_are_unique(self, system):
+        routes = [(operation.verb, operation.path) for operation in declarations(system).operations]
+
+        assert sorted(set(routes)) == sorted(routes)
+
+    def test_only_what_is_listed_is_public(self, system):
+        found = {(system, operation.name) for operation in declarations(system).operations if public(operation)}
+
+        assert found == {key for key in PUBLIC if key[0] == system}
+
+    def test_its_package_knows_only_itself_and_the_kernel(self, system):
+        for path, tree in trees(PACKAGES[system]):
+            assert strangers(tree, system, PACKAGES) == [], path
+
+
+def test_the_kernel_knows_no_system():
+    for path, tree in trees(PACKAGES["kernel"]):
+        assert strangers(tree, "kernel", PACKAGES) == [], path
+
+
+def test_nothing_reads_whole_tables():
+    assert [path for path, tree in trees(LAYERS, FUNCTIONS) if scans(tree)] == []
+
+
+def test_tests_do_not_sleep():
+    # Those that start processes and servers of their own have to wait for them.
+    folders = [TESTS / name for name in ("contract", "functions", "infra", "layers")]
+
+    assert [path for path, tree in trees(*folders) if "sleep" in called(tree)] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import chatbot.tags", ["chatbot"]),
+        ("from functions.chatbot.save_tag import save_tag", ["functions"]),
+        ("def late():\n    from membership import cards", ["membership"]),
+        ("import kernel.clock\nfrom kernel import aws\nimport citycode\nimport json", []),
+        ("from . import tables", []),
+    ],
+)
+def test_strangers_are_found(source, found):
+    assert strangers(ast.parse(source), "citycode", ["kernel", "chatbot", "citycode", "membership"]) == found
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [("table.scan()", True), ("aws.call('dynamodb', 'Scan', {})", True), ("table.query()\nscanned = 'scan'", False)],
+)
+def test_scans_are_found(source, found):
+    assert scans(ast.parse(source)) is found
+
+
+def test_sleeps_are_found():
+    assert [name for name in ("time.sleep(1)", "sleep(1)", "sleep = 1") if "sleep" in called(ast.parse(name))] == [
+        "time.sleep(1)",
+        "sleep(1)",
+    ]
+
+
+LOADER = '''
+import importlib, json, os, sys
+
+ours, names = tuple(sys.argv[1].split(os.pathsep)), sys.argv[2:]
+noted = []
+
+
+def from_here():
+    """Tell whether code of the project is what asked, directly or through the standard library's mappings."""
+    frame = sys._getframe(2)
+    while frame.f_globals["__name__"] in ("os", "collections.abc"):
+        frame = frame.f_back
+    return frame.f_code.co_filename.startswith(ours)
+
+
+def note(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "subprocess.Popen"):
+        noted.append(event)
+
+
+read = os._Environ.__getitem__
+
+
+def noting(environ, name):
+    if from_here():
+        noted.append(f"environment {name}")
+    return read(environ, name)
+
+
+sys.addaudithook(note)
+os._Environ.__getitem__ = noting
+sys.dont_write_bytecode = True
+# Every declaration loads this; the rest is loaded in a process each.
+import kernel.jobs, kernel.operations
+
+for name in names:
+    child = os.fork()
+    if child == 0:
+        importlib.import_module(name)
+        print(json.dumps({"name": name, "noted": noted, "modules": sorted(sys.modules)}), flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+'''
+
+
+def loaded(*names, ours=(LAYERS, FUNCTIONS)):
+    """Return what importing each module does, in a new process without any environment: what it loads, what it asks."""
+    # The interpreter finds the project's packages as Lambda does: by its path.
+    places = [*ours, ROOT, *(package.parent for package in PACKAGES.values())]
+    lines = subprocess.run(
+        [sys.executable, "-c", LOADER, os.pathsep.join(map(str, ours)), *names],
+        env={"PYTHONPATH": os.pathsep.join(map(str, places))},
+        cwd=os.sep,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    ).stdout.splitlines()
+    return {found["name"]: found for found in map(json.loads, lines)}
+
+
+@pytest.fixture(scope="module")
+def imports():
+    return loaded(*(f"functions.{system}.{name}" for system, name in NAMES))
+
+
+def heavy(modules):
+    """Return what of the list is loaded, by its own name."""
+    return sorted(HEAVY & set(modules))
+
+
+def beside_pythons_own(modules):
+    """Return the modules whose number does not depend on the version of Python."""
+    left_out = sys.stdlib_module_names | {"functions", "__main__", "_distutils_hack"}
+    tops = {name: name.partition(".")[0] for name in modules}
+    return [name for name, top in tops.items() if top not in left_out and not top.startswith("_sysconfigdata")]
+
+
+@pytest.mark.parametrize(("system", "name"), NAMES)
+class TestImport:
+    def test_asks_nobody(self, imports, system, name):
+        assert imports[f"functions.{system}.{name}"]["noted"] == []
+
+    def test_loads_nothing_heavy_and_no_other_system(self, imports, system, name):
+        modules = imports[f"functions.{system}.{name}"]["modules"]
+
+        assert heavy(modules) == []
+        others = {package for package in PACKAGES if package not in (system, "kernel")}
+        assert others & set(modules) == set()
+
+    def test_stays_within_its_budget(self, imports, system, name):
+        count = len(beside_pythons_own(imports[f"functions.{system}.{name}"]["modules"]))
+
+        # Much less than written means that the number here is out of date.
+        assert MODULES[system, name] - 2 * SLACK <= count <= MODULES[system, name] + SLACK
+
+
+def test_effects_of_an_import_are_found(tmp_path):
+    sources = {
+        "reads": "import os\nvalue = os.environ.get('STAGE', 'none')",
+        "calls": "import socket\ntry:\n    socket.create_connection(('127.0.0.1', 9))\nexcept OSError:\n    pass",
+        "loads": "import unittest",
+        "plain": "import os\n\n\ndef later():\n    return os.environ['STAGE']",
+    }
+    for name, source in sources.items():
+        (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
+
+    found = loaded(*sources, ours=[tmp_path])
+
+    assert {name: what["noted"] for name, what in found.items()} == {
+        "reads": ["environment STAGE"],
+        "calls": ["socket.getaddrinfo", "socket.connect"],
+        "loads": [],
+        "plain": [],
+    }
+    assert heavy(found["loads"]["modules"]) == ["unittest"]
+    assert heavy(found["plain"]["modules"]) == []
+
+
+def test_the_budgets_name_every_function():
+    assert set(MODULES) == set(NAMES)
