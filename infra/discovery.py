@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kernel.files import Folder
 from kernel.jobs import Job, Worker
 from kernel.operations import IncompleteDeclaration, Operation
 from kernel.queues import Queue
@@ -21,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FUNCTIONS = ROOT / "functions"
 
 Declaration = Operation | Job | Worker
+
+_VARIABLE = re.compile(r"\{[^}/]*\}")
 
 
 @dataclass(frozen=True)
@@ -97,22 +101,31 @@ def _exported(system: str, name: str) -> Declaration:
 
 def _api(system: str, operations: Iterable[Operation]) -> Api:
     routes: dict[tuple[str, str], str] = {}
+    places: dict[str, str] = {}
     apis = set()
     for operation in operations:
         apis.add(operation.api)
-        first = routes.setdefault((operation.verb, operation.path), operation.name)
-        if first != operation.name:
-            raise IncompleteDeclaration(f"{operation.name}: {first} has the route {operation.path} already")
+        for path in operation.paths:
+            # Twice at one operation is twice too.
+            if first := routes.get((operation.verb, path)):
+                raise IncompleteDeclaration(f"{operation.name}: {first} has the route {path} already")
+            routes[operation.verb, path] = operation.name
+            for variable in _VARIABLE.finditer(path):
+                # API Gateway has one variable at a place, for all verbs and all that follows.
+                kept = places.setdefault(path[: variable.start()], variable[0])
+                if kept != variable[0]:
+                    raise IncompleteDeclaration(f"{operation.name}: {variable[0]} is called {kept} in other paths")
     if len(apis) != 1:
         raise IncompleteDeclaration(f"{system}: its operations belong to {len(apis)} APIs instead of one")
     return apis.pop()
 
 
 def _resources(functions: Iterable[Declaration]) -> tuple[tuple[type[Table], ...], tuple[Queue, ...]]:
-    """Return the tables and queues that the grants and workers name, each once."""
+    """Return the tables and queues that the grants and workers name, each once; folders need nothing made."""
     found: dict[tuple[bool, str], type[Table] | Queue] = {}
     for function in functions:
-        named = [grant.resource for grant in function.uses if grant.resource is not None]
+        resources = (grant.resource for grant in function.uses)
+        named = [resource for resource in resources if resource is not None and not isinstance(resource, Folder)]
         if isinstance(function, Worker):
             named.append(function.queue)
         for resource in named:

@@ -14,8 +14,10 @@ from constructs import Construct
 
 from infra import permissions
 from infra.discovery import construct_id
+from infra.findings import accept
 from infra.layer_build import TARGET_RUNTIME, stage_function
 from kernel.auth import PartnerKey
+from kernel.files import Folder
 from kernel.operations import Operation
 from kernel.settings import Settings, environment_name
 
@@ -57,6 +59,13 @@ class Function(Construct):
                 iam.CfnRole.PolicyProperty(policy_name="grants", policy_document=permissions.document(found)),
             ],
         )
+        for grant in declaration.uses:
+            if isinstance(grant.resource, Folder):
+                accept(
+                    role,
+                    f"AwsSolutions-IAM5[Resource::{_shown(resources.files_arn(grant.resource))}]",
+                    "The role reaches the files of its own system in one folder; their names are made while it runs",
+                )
         code = assets.Asset(self, "Code", path=str(stage_function(source)))
         function = lambda_.CfnFunction(
             self,
@@ -81,12 +90,20 @@ class Function(Construct):
         self.arn = function.attr_arn
 
 
+def _shown(arn: str) -> str:
+    """Write an ARN as the rule checkers do, who name pseudo parameters in angle brackets."""
+    for parameter in ("PARTITION", "ACCOUNT_ID", "REGION"):
+        text: str = getattr(Aws, parameter)
+        arn = arn.replace(text, f"<AWS::{parameter.title().replace('_Id', 'Id')}>")
+    return arn
+
+
 def environment(
     declaration: Declaration, resources: Resources, deployer: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
     """Return the variables of a function: what its grants need, and what the deployer's environment overrides."""
     services = {grant.service for grant in declaration.uses}
-    values = {"stage": resources.stage.name, "system": resources.system}
+    values = {"stage": resources.stage.name, "system": resources.system, "public_url": resources.public_url}
     if "cognito-idp" in services:
         values |= {"pool_id": resources.pool_id, "pool_client_id": resources.pool_client_id}
     if isinstance(declaration, Operation) and isinstance(declaration.auth, PartnerKey):
@@ -97,10 +114,14 @@ def environment(
         }
     if "kms" in services:
         values["key_id"] = resources.key_arn
+    if "s3" in services:
+        values["files_bucket"] = resources.stage.files_bucket
     if "secretsmanager" in services:
         values["signing_secret"] = resources.signing_secret_arn
     for field in fields(Settings):
         # A test of a channel points its endpoint somewhere else; Lambda itself sets the region.
-        if field.default and field.name != "region" and environment_name(field.name) in deployer:
+        open_to_all = field.default and field.name != "region"
+        open_to_local = field.name == "outbound_exceptions" and resources.stage.local
+        if (open_to_all or open_to_local) and environment_name(field.name) in deployer:
             values.setdefault(field.name, deployer[environment_name(field.name)])
     return {environment_name(name): value for name, value in sorted(values.items())}

@@ -1,9 +1,10 @@
-"""The gateway: one REST API a system, a route per operation, and its own answers in the system's envelope."""
+"""The gateway: one REST API a system, a route per path of an operation, its own answers in the system's envelope."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from infra.discovery import System
     from infra.stages import Stage
-    from kernel.envelopes import Envelope
+    from kernel.envelopes import Envelope, Response
     from kernel.operations import Operation
 
 # Requests a second that a stage takes, and how many may come at once.
@@ -41,19 +42,19 @@ _MALFORMED = Invalid("Bad request")
 _BROKEN = Fault("Internal error")
 TOO_MANY = TooMany("Too many requests; try again later")
 
-# API Gateway's own answers. It tells an unknown route by the words of a missing token, hence NotFound there.
+# Whatever goes through is bytes: an answer in base64 leaves decoded whatever the caller accepts, and requests arrive
+# in base64.
+BINARY = "*/*"
+
+LOCAL_ENDPOINT = "http://localhost:4566"
+
+# API Gateway's own answers, where they are not the default of their kind; each costs one of the stack's resources.
+# It tells an unknown route by the words of a missing token, hence NotFound there.
 ANSWERS: Mapping[str, Fault] = {
     "ACCESS_DENIED": _NOBODY,
-    "API_CONFIGURATION_ERROR": _BROKEN,
-    "AUTHORIZER_CONFIGURATION_ERROR": _BROKEN,
-    "AUTHORIZER_FAILURE": _BROKEN,
-    "BAD_REQUEST_BODY": _MALFORMED,
-    "BAD_REQUEST_PARAMETERS": _MALFORMED,
     "DEFAULT_4XX": _MALFORMED,
     "DEFAULT_5XX": _BROKEN,
     "EXPIRED_TOKEN": _NOBODY,
-    "INTEGRATION_FAILURE": _BROKEN,
-    "INTEGRATION_TIMEOUT": _BROKEN,
     "INVALID_API_KEY": _NOBODY,
     "INVALID_SIGNATURE": _NOBODY,
     "MISSING_AUTHENTICATION_TOKEN": _UNKNOWN,
@@ -63,7 +64,6 @@ ANSWERS: Mapping[str, Fault] = {
     "THROTTLED": TOO_MANY,
     "UNAUTHORIZED": _NOBODY,
     "UNSUPPORTED_MEDIA_TYPE": Invalid("This media type is not understood"),
-    "WAF_FILTERED": _MALFORMED,
 }
 
 _ACCESS_LOG = {
@@ -90,27 +90,20 @@ _OPEN: Mapping[str, str] = {
 
 
 class Gateway(Construct):
-    """The REST API of a system."""
+    """The REST API of a system, made before the functions, which are told its address, and published with them."""
 
-    def __init__(
-        self,
-        scope: Construct,
-        stage: Stage,
-        system: System,
-        *,
-        functions: Mapping[str, str],
-        pool_arn: str,
-        access_lines: str,
-    ) -> None:
-        """Add API, routes, answers, deployment and stage; `functions` maps operations to ARNs."""
+    def __init__(self, scope: Construct, stage: Stage, system: System) -> None:
+        """Add the API, without routes as yet."""
         super().__init__(scope, "Gateway")
         self._stage = stage
+        self._system = system
         self.name = stage.resource(system.name, "api")
         self.rest_api = apigateway.CfnRestApi(
             self,
             "Api",
             name=self.name,
             description=f"The operations of {system.name}",
+            binary_media_types=[BINARY],
             endpoint_configuration=apigateway.CfnRestApi.EndpointConfigurationProperty(types=["REGIONAL"]),
         )
         accept(
@@ -118,14 +111,28 @@ class Gateway(Construct):
             "AwsSolutions-APIG2",
             "The function validates, so that all flaws of a request come at once and in the envelope",
         )
+        self._resources: dict[str, str] = {}
+
+    @property
+    def url(self) -> str:
+        """The address of the stage; it does not refer to the stage, which waits for the functions."""
+        if self._stage.local:
+            cloud = os.environ.get("AWS_ENDPOINT_URL", LOCAL_ENDPOINT)
+            return f"{cloud}/_aws/execute-api/{self.rest_api.ref}/{self._stage.name}"
+        host = f"{self.rest_api.ref}.execute-api.{Aws.REGION}.{Aws.URL_SUFFIX}"
+        return f"https://{host}/{self._stage.name}"
+
+    def publish(self, functions: Mapping[str, str], *, pool_arn: str, access_lines: str) -> None:
+        """Add routes, answers, deployment and stage; `functions` maps operations to ARNs."""
         self._invoke_role = self._role_for(functions)
         self._authorizer = self._authorizer_of(pool_arn)
-        self._resources: dict[str, str] = {}
         parts: list[apigateway.CfnMethod | apigateway.CfnGatewayResponse] = [
-            self._route(operation, functions[operation.name]) for operation in system.operations
+            self._route(operation, path, functions[operation.name])
+            for operation in self._system.operations
+            for path in operation.paths
         ]
-        parts += self._answers(system.api.envelope)
-        self.stage = self._publish(stage, system, parts, access_lines)
+        parts += self._answers(self._system.api.envelope)
+        self.stage = self._publish(parts, access_lines)
 
     @property
     def dimensions(self) -> Mapping[str, str]:
@@ -164,15 +171,17 @@ class Gateway(Construct):
         )
         return authorizer.ref
 
-    def _route(self, operation: Operation, function_arn: str) -> apigateway.CfnMethod:
+    def _route(self, operation: Operation, path: str, function_arn: str) -> apigateway.CfnMethod:
         checked_here = isinstance(operation.auth, Cognito)
+        first = path == operation.path
         method = apigateway.CfnMethod(
             self,
-            construct_id(operation.name),
+            construct_id(operation.name) + ("" if first else f"At{path}".replace("/", "_")),
             rest_api_id=self.rest_api.ref,
-            resource_id=self._resource(operation.path),
+            resource_id=self._resource(path),
             http_method=operation.verb,
-            operation_name=camel_case(operation.name),
+            # The name of one method only.
+            operation_name=camel_case(operation.name) if first else None,
             authorization_type="COGNITO_USER_POOLS" if checked_here else "NONE",
             authorizer_id=self._authorizer if checked_here else None,
             integration=apigateway.CfnMethod.IntegrationProperty(
@@ -220,18 +229,15 @@ class Gateway(Construct):
                         "gatewayresponse.header.Content-Type": f"'{response.content_type}'",
                         "gatewayresponse.header.Cache-Control": "'no-store'",
                     },
-                    response_templates={"application/json": response.body},
+                    response_templates={"application/json": text_of(response)},
                 )
             )
         return made
 
     def _publish(
-        self,
-        stage: Stage,
-        system: System,
-        parts: list[apigateway.CfnMethod | apigateway.CfnGatewayResponse],
-        access_lines: str,
+        self, parts: list[apigateway.CfnMethod | apigateway.CfnGatewayResponse], access_lines: str
     ) -> apigateway.CfnStage:
+        stage, system = self._stage, self._system
         # A deployment is a snapshot: only one with another name takes up what changed.
         deployment = apigateway.CfnDeployment(self, f"Deployment{_digest(system)}", rest_api_id=self.rest_api.ref)
         for part in parts:
@@ -270,9 +276,17 @@ class Gateway(Construct):
         return made
 
 
+def text_of(response: Response) -> str:
+    """Return the body of an answer that is given without a function, which is always text."""
+    return response.body if isinstance(response.body, str) else response.body.decode()
+
+
 def _digest(system: System) -> str:
-    routes = [[operation.verb, operation.path, operation.name, operation.auth.name] for operation in system.operations]
-    answers = {kind: system.api.envelope.fault(fault) for kind, fault in ANSWERS.items()}
+    routes = [
+        [operation.verb, *operation.paths, operation.name, operation.auth.name] for operation in system.operations
+    ]
+    faults = {kind: system.api.envelope.fault(fault) for kind, fault in ANSWERS.items()}
+    answers = {kind: [fault.status, text_of(fault), fault.content_type] for kind, fault in faults.items()}
     # What this file makes of them belongs to the snapshot too.
     content = json.dumps([routes, answers]).encode() + Path(__file__).read_bytes()
     return hashlib.sha256(content).hexdigest()[:12]

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from infra.stages import Stage
     from kernel.jobs import Job, Worker
 
-BATCH = 10
 # A job reads what is due when it runs; an old run brings nothing that a later one would not.
 RETRIES = 2
 OLDEST_RUN = Duration.hours(1)
@@ -95,11 +94,15 @@ def schedule(function: Function, job: Job, failed_runs: sqs.Queue) -> None:
 
 def feed(function: Function, worker: Worker, resources: Resources) -> None:
     """Let a worker's function handle the messages of its queue, each message failing for itself."""
+    queue = worker.queue
     lambda_.CfnEventSourceMapping(
         function,
         "Messages",
         function_name=function.ref,
-        event_source_arn=resources.queue_arn(worker.queue),
-        batch_size=BATCH,
+        event_source_arn=resources.queue_arn(queue),
+        batch_size=queue.batch,
         function_response_types=["ReportBatchItemFailures"],
+        scaling_config=lambda_.CfnEventSourceMapping.ScalingConfigProperty(maximum_concurrency=queue.concurrency)
+        if queue.concurrency
+        else None,
     )

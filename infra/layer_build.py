@@ -52,6 +52,17 @@ VENDOR_LIMIT = 60_000_000
 # The layer's botocore hides the runtime's own, so a boto3 client of a service works only when it stands here.
 BOTOCORE_SERVICES: tuple[str, ...] = ()
 
+# Pillow does without the codecs whose extension is not there. Channels show PNG and JPEG; decoders that nobody needs
+# are code that strangers' files could reach.
+UNUSED_CODECS = (
+    "PIL/_avif.*",
+    "PIL/_imagingtk.*",
+    "PIL/_webp.*",
+    "pillow.libs/libavif-*",
+    "pillow.libs/libwebp*-*",
+    "pillow.libs/libsharpyuv-*",
+)
+
 AMAZON_ROOTS = (
     "Amazon Root CA 1",
     "Amazon Root CA 2",
@@ -287,6 +298,9 @@ def _prune(python: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
     for pattern in ("*.pyi", "*.debug", "test_*.py"):
         for path in python.rglob(pattern):
+            path.unlink()
+    for pattern in UNUSED_CODECS:
+        for path in python.glob(pattern):
             path.unlink()
     for service in (python / "botocore" / "data").iterdir():
         if service.is_dir() and service.name not in BOTOCORE_SERVICES:

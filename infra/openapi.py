@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tomllib
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ EVENTS = ROOT / "events"
 JSON_TYPE = "application/json"
 FORM_TYPE = "application/x-www-form-urlencoded"
 _SCHEMAS = "#/components/schemas/"
+_TEXT_TYPES = ("text/", JSON_TYPE, "application/xml")
 
 _REASONS: dict[int, str] = {
     400: "The request is refused; the message names every flaw",
@@ -62,8 +64,9 @@ def document(system: System) -> Json:
     schemas, definitions = _schemas(system)
     envelope = system.api.envelope
     paths: Json = {}
-    for operation in sorted(system.operations, key=lambda operation: (operation.path, operation.verb)):
-        paths.setdefault(operation.path, {})[operation.verb.lower()] = _operation(operation, schemas)
+    routes = [(path, operation) for operation in system.operations for path in operation.paths]
+    for path, operation in sorted(routes, key=lambda route: (route[0], route[1].verb)):
+        paths.setdefault(path, {})[operation.verb.lower()] = _operation(operation, path, schemas)
     statuses = _fault_statuses(envelope)
     return {
         "openapi": "3.1.0",
@@ -71,13 +74,7 @@ def document(system: System) -> Json:
         "paths": paths,
         "components": {
             "schemas": {"Fault": envelope.fault_schema(), **{name: definitions[name] for name in sorted(definitions)}},
-            "responses": {
-                f"Fault{status}": {
-                    "description": _REASONS[status],
-                    "content": {JSON_TYPE: {"schema": {"$ref": f"{_SCHEMAS}Fault"}}},
-                }
-                for status in statuses
-            },
+            "responses": {f"Fault{status}": _fault(status, {"$ref": f"{_SCHEMAS}Fault"}) for status in statuses},
             "securitySchemes": _security_schemes(system),
         },
     }
@@ -111,12 +108,21 @@ def _stale(documents: Path) -> dict[Path, str]:
     }
 
 
-def _operation(operation: Operation, schemas: dict[tuple[str, str], Json]) -> Json:
+def _operation(operation: Operation, path: str, schemas: dict[tuple[str, str], Json]) -> Json:
     summary, _, more = operation.description.partition("\n")
     described: Json = {"operationId": camel_case(operation.name), "summary": summary}
     if more.strip():
         described["description"] = more.strip()
-    parameters = [_parameter(operation, name) for name in operation.scalars]
+    if path != operation.path:
+        # An id names one operation of the document.
+        described = {"summary": summary, "description": f"The same as {operation.verb} {operation.path}."}
+    parameters = [_parameter(operation, name, path) for name in operation.scalars]
+    # Proofs of who calls may be in the path too; the function itself takes no notice of them.
+    parameters += [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in re.findall(r"\{([^}]*)\}", path)
+        if name not in operation.scalars
+    ]
     if parameters:
         described["parameters"] = parameters
     if operation.body is not None:
@@ -136,15 +142,17 @@ def _operation(operation: Operation, schemas: dict[tuple[str, str], Json]) -> Js
     return described
 
 
-def _parameter(operation: Operation, name: str) -> Json:
+def _parameter(operation: Operation, name: str, path: str) -> Json:
     adapter = operation.scalars[name]
-    in_path = f"{{{name}}}" in operation.path
+    in_path = f"{{{name}}}" in path
+    schema = adapter.json_schema(ref_template=_SCHEMAS + "{model}")
+    if operation.defaults.get(name) is not None:
+        schema["default"] = adapter.dump_python(operation.defaults[name], mode="json")
     return {
-        # The kernel looks query keys up in lower case.
-        "name": name if in_path else name.lower(),
+        "name": name,
         "in": "path" if in_path else "query",
-        "required": in_path or not _takes_nothing(adapter),
-        "schema": adapter.json_schema(ref_template=_SCHEMAS + "{model}"),
+        "required": in_path or not (name in operation.defaults or _takes_nothing(adapter)),
+        "schema": schema,
     }
 
 
@@ -157,14 +165,27 @@ def _takes_nothing(adapter: TypeAdapter[Any]) -> bool:
 
 
 def _responses(operation: Operation, schemas: dict[tuple[str, str], Json]) -> Json:
-    envelope = operation.api.envelope
+    envelope = operation.envelope
     if operation.returns is Response:
-        content: Json = {operation.produces: {"schema": {"type": "string"}}}
+        # Bytes have no schema (OpenAPI 3.1, considerations for file uploads).
+        text = operation.produces.startswith(_TEXT_TYPES)
+        content: Json = {operation.produces: {"schema": {"type": "string"}} if text else {}}
     else:
         content = {JSON_TYPE: {"schema": envelope.success_schema(schemas[(operation.name, "serialization")])}}
     success = {str(envelope.success(None).status): {"description": "Done", "content": content}}
-    faults = {str(status): {"$ref": f"#/components/responses/Fault{status}"} for status in _fault_statuses(envelope)}
-    return success | faults
+    if envelope is operation.api.envelope:
+        faults: Json = {
+            str(status): {"$ref": f"#/components/responses/Fault{status}"} for status in _fault_statuses(envelope)
+        }
+    else:
+        schema = envelope.fault_schema()
+        faults = {str(status): _fault(status, schema) for status in _fault_statuses(envelope)}
+    # Some partners' envelopes refuse with the status of a success; what its body says then is in its schema.
+    return success | {status: fault for status, fault in faults.items() if status not in success}
+
+
+def _fault(status: int, schema: Json) -> Json:
+    return {"description": _REASONS.get(status, "The request is refused"), "content": {JSON_TYPE: {"schema": schema}}}
 
 
 def _fault_statuses(envelope: Envelope) -> list[int]:

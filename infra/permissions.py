@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from aws_cdk import Aws
 
 from infra.queues import queue_name
+from kernel.files import Folder
 from kernel.queues import Queue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from infra.stages import Stage
     from kernel.grants import Grant
@@ -19,11 +20,19 @@ if TYPE_CHECKING:
 
 Statement = dict[str, Any]
 
-# IAM knows some API actions under the name of the action they repeat.
-_IAM_ACTIONS = {("sqs", "SendMessageBatch"): "SendMessage"}
+# IAM knows some API actions under the name of the action they repeat, and two where one API action does either.
+_IAM_ACTIONS: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("sqs", "SendMessageBatch"): ("SendMessage",),
+    ("s3", "CreateMultipartUpload"): ("PutObject",),
+    ("s3", "UploadPart"): ("PutObject",),
+    ("s3", "CompleteMultipartUpload"): ("PutObject",),
+    ("s3", "DeleteObject"): ("DeleteObject", "DeleteObjectVersion"),
+}
 # DynamoDB opens an encrypted table with the caller's own right to the key.
 _READ_KEY = ("Decrypt", "DescribeKey")
 _WRITE_KEY = (*_READ_KEY, "Encrypt", "GenerateDataKey", "ReEncryptFrom", "ReEncryptTo")
+# S3 does the same with a file; to go on with a half stored one it has to read the key again.
+_FILE_KEY: Mapping[str, tuple[str, ...]] = {"fetch": ("Decrypt",), "store": ("Decrypt", "GenerateDataKey")}
 _POLL = ("ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "GetQueueUrl", "ReceiveMessage")
 
 
@@ -38,6 +47,7 @@ class Resources:
     pool_id: str
     pool_client_id: str
     signing_secret_arn: str
+    public_url: str
 
     def table_arn(self, table: type[Table]) -> str:
         """Return the ARN of a table, which its name decides."""
@@ -46,6 +56,10 @@ class Resources:
     def queue_arn(self, queue: Queue) -> str:
         """Return the ARN of a queue, which its name decides."""
         return _arn("sqs", queue_name(self.stage, self.system, queue))
+
+    def files_arn(self, folder: Folder) -> str:
+        """Return the ARN of all that a system has in a folder of the bucket for files."""
+        return f"arn:{Aws.PARTITION}:s3:::{self.stage.files_bucket}/{folder.name}/{self.system}/*"
 
     def own_arn(self, service: str) -> str:
         """Return the ARN of the one resource that a system has of a service."""
@@ -57,21 +71,30 @@ class Resources:
 
 
 def statements(grants: Iterable[Grant], resources: Resources) -> list[Statement]:
-    """Return the statements of a function's role for its grants, one per service and resource."""
+    """Return the statements of a function's role for its grants, one for all resources with the same actions.
+
+    A role's policies may have 10,240 characters, and some functions work on most tables.
+    """
     actions: dict[tuple[str, str], set[str]] = {}
     through: dict[str, set[str]] = {}
     for grant in grants:
         for arn, allowed in _resources_of(grant, resources):
-            names = (_IAM_ACTIONS.get((grant.service, action), action) for action in allowed)
-            actions.setdefault((grant.service, arn), set()).update(names)
+            granted = actions.setdefault((grant.service, arn), set())
+            for action in allowed:
+                granted.update(_IAM_ACTIONS.get((grant.service, action), (action,)))
         if grant.service == "dynamodb":
             key_actions = _READ_KEY if grant.verb == "read" else _WRITE_KEY
             through.setdefault("dynamodb", set()).update(key_actions)
+        if grant.service == "s3" and grant.verb in _FILE_KEY:
+            through.setdefault("s3", set()).update(_FILE_KEY[grant.verb])
         if grant.service == "secretsmanager":
             through.setdefault("secretsmanager", set()).add("Decrypt")
+    alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (service, arn), names in actions.items():
+        alike.setdefault((service, tuple(sorted(names))), []).append(arn)
     found = [
-        _allow(service, sorted(names), arn, _own_ciphertext() if service == "kms" else None)
-        for (service, arn), names in actions.items()
+        _allow(service, names, arns[0] if len(arns) == 1 else arns, _own_ciphertext() if service == "kms" else None)
+        for (service, names), arns in alike.items()
     ]
     found += [
         _allow("kms", sorted(names), resources.key_arn, _only_through(service)) for service, names in through.items()
@@ -107,6 +130,8 @@ def trust(service: str) -> dict[str, Any]:
 def _resources_of(grant: Grant, resources: Resources) -> Iterable[tuple[str, tuple[str, ...]]]:
     if isinstance(grant.resource, Queue):
         yield resources.queue_arn(grant.resource), grant.actions
+    elif isinstance(grant.resource, Folder):
+        yield resources.files_arn(grant.resource), grant.actions
     elif grant.resource is None:
         yield resources.own_arn(grant.service), grant.actions
     else:
@@ -117,7 +142,9 @@ def _resources_of(grant: Grant, resources: Resources) -> Iterable[tuple[str, tup
                 yield f"{table}/index/{index}", ("Query",)
 
 
-def _allow(service: str, actions: Sequence[str], arn: str, condition: dict[str, Any] | None = None) -> Statement:
+def _allow(
+    service: str, actions: Sequence[str], arn: str | list[str], condition: dict[str, Any] | None = None
+) -> Statement:
     statement: Statement = {
         "Effect": "Allow",
         "Action": [f"{service}:{action}" for action in actions],

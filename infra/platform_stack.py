@@ -75,13 +75,20 @@ def _files(scope: Construct, stage: Stage, key: kms.Key) -> None:
     s3.Bucket(
         scope,
         "Files",
+        bucket_name=stage.files_bucket,
         block_public_access=closed,
         bucket_key_enabled=True,
         encryption=s3.BucketEncryption.KMS,
         encryption_key=key,
         enforce_ssl=True,
+        # Nothing else expires: pictures are in messages that people may look at years later.
         lifecycle_rules=[
-            s3.LifecycleRule(prefix="exports/", expiration=Duration.days(EXPORT_DAYS)),
+            s3.LifecycleRule(
+                prefix="exports/",
+                expiration=Duration.days(EXPORT_DAYS),
+                # What has gone is gone: an export holds what people wrote.
+                noncurrent_version_expiration=Duration.days(1),
+            ),
             s3.LifecycleRule(
                 abort_incomplete_multipart_upload_after=Duration.days(1),
                 noncurrent_version_expiration=Duration.days(30),

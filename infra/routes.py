@@ -16,7 +16,7 @@ def row(function: Declaration) -> list[str]:
     grants = " ".join(grant.text for grant in function.uses)
     match function:
         case Operation():
-            return [function.name, f"{function.verb} {function.path}", function.auth.name, grants]
+            return [function.name, f"{function.verb} {', '.join(function.paths)}", function.auth.name, grants]
         case Job():
             return [function.name, function.schedule, "schedule", grants]
         case Worker():

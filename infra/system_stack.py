@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from aws_cdk import Aws, CfnOutput, Environment, Stack
+from aws_cdk import CfnOutput, Environment, Stack
 
 from infra import jobs, permissions
 from infra.firewall import Firewall
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from infra.permissions import Statement
     from infra.stages import Stage
 
-LOCAL_ENDPOINT = "http://localhost:4566"
-
 
 class SystemStack(Stack):
     """The part of a system that holds no data and may be replaced at any time."""
@@ -48,6 +45,7 @@ class SystemStack(Stack):
         super().__init__(scope, f"citypass-{stage.name}-{system.name}", env=where)
         # The outputs repeat the pool's ids, so that callers find all they need at one stack.
         self.template_options.metadata = {"cfn-lint": {"config": {"ignore_checks": ["W6001"]}}}
+        gateway = Gateway(self, stage, system)
         resources = Resources(
             stage=stage,
             system=system.name,
@@ -56,6 +54,7 @@ class SystemStack(Stack):
             pool_id=data.pool.user_pool_id,
             pool_client_id=data.pool_client.user_pool_client_id,
             signing_secret_arn=data.signing_secret.secret_arn,
+            public_url=stage.address(system.name) or gateway.url,
         )
         mounted = add_layers(self, stage, system.name, layers)
         lines = log_group(self, stage, system.name, "functions")
@@ -73,11 +72,8 @@ class SystemStack(Stack):
                 more=more,
             )
 
-        gateway = Gateway(
-            self,
-            stage,
-            system,
-            functions={operation.name: function(operation).arn for operation in system.operations},
+        gateway.publish(
+            {operation.name: function(operation).arn for operation in system.operations},
             pool_arn=resources.pool_arn,
             access_lines=access_lines.ref,
         )
@@ -99,12 +95,8 @@ class SystemStack(Stack):
             function_lines=lines.ref,
             access_lines=access_lines.ref,
         )
-        host = f"https://{gateway.rest_api.ref}.execute-api.{Aws.REGION}.{Aws.URL_SUFFIX}"
-        if stage.local:
-            cloud = os.environ.get("AWS_ENDPOINT_URL", LOCAL_ENDPOINT)
-            host = f"{cloud}/_aws/execute-api/{gateway.rest_api.ref}"
         CfnOutput(self, "ApiId", value=gateway.rest_api.ref)
         CfnOutput(self, "ApiStage", value=gateway.stage.ref)
-        CfnOutput(self, "ApiUrl", value=f"{host}/{gateway.stage.ref}")
+        CfnOutput(self, "ApiUrl", value=gateway.url)
         CfnOutput(self, "PoolId", value=resources.pool_id)
         CfnOutput(self, "PoolClientId", value=resources.pool_client_id)

@@ -19,7 +19,7 @@ class Phase(NamedTuple):
     arguments: tuple[str, ...]
 
 
-_FAST = "tests --ignore=tests/e2e --ignore=tests/infra -n 2 --dist loadfile"
+_FAST = "tests --ignore=tests/e2e --ignore=tests/infra --ignore=tests/volume -n 2 --dist loadfile"
 LINT = (
     Phase("format", ("ruff", "format", "--check", "--quiet", ".")),
     Phase("lint", ("ruff", "check", "--quiet", ".")),
@@ -28,6 +28,7 @@ LINT = (
 TEST = (
     *LINT,
     Phase("unit and integration tests", ("pytest", *_FAST.split())),
+    Phase("volume tests", ("pytest", "tests/volume")),
     Phase("infra tests", ("pytest", "tests/infra")),
     Phase("OpenAPI document is fresh", ("infra.openapi", "--check")),
     Phase("LINE schema is fresh", ("infra.line_schema", "--check")),

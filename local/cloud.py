@@ -1,4 +1,4 @@
-"""The embedded cloud: MiniStack and the LINE simulator as background processes, with their state in one folder."""
+"""The embedded cloud: MiniStack and the doubles beside it as background processes, with their state in one folder."""
 
 from __future__ import annotations
 
@@ -152,19 +152,25 @@ class Background:
 
 @dataclass(frozen=True)
 class Cloud:
-    """An embedded AWS, and beside it the double of LINE, with everything they keep in `folder`."""
+    """An embedded AWS, and beside it the doubles of the channels and of CROS, with what they keep in `folder`."""
 
     folder: Path = FOLDER
     port: int = 4566
     line_port: int = 8791
+    messenger_port: int = 8792
+    wechat_port: int = 8793
+    cros_port: int = 8794
 
     @classmethod
     def of_environment(cls, variables: Mapping[str, str] = os.environ) -> Cloud:
         """Return the cloud of this checkout, on the ports that the environment names."""
-        port, line_port = (_port(variables, name, default) for name, default in (_CLOUD_PORT, _LINE_PORT))
-        if port == line_port:
-            raise Problem(f"{_CLOUD_PORT[0]} and {_LINE_PORT[0]} are both {port}: choose two ports")
-        return cls(port=port, line_port=line_port)
+        ports = {field: _port(variables, name, getattr(cls, field)) for field, name in _PORTS.items()}
+        named: dict[int, str] = {}
+        for field, port in ports.items():
+            if port in named:
+                raise Problem(f"{named[port]} and {_PORTS[field]} are both {port}: choose two ports")
+            named[port] = _PORTS[field]
+        return cls(FOLDER, **ports)
 
     @property
     def endpoint(self) -> str:
@@ -175,6 +181,21 @@ class Cloud:
     def simulator_url(self) -> str:
         """The address of the double of LINE."""
         return f"http://{HOST}:{self.line_port}"
+
+    @property
+    def messenger_url(self) -> str:
+        """The address of the double of Messenger."""
+        return f"http://{HOST}:{self.messenger_port}"
+
+    @property
+    def wechat_url(self) -> str:
+        """The address of the double of WeChat."""
+        return f"http://{HOST}:{self.wechat_port}"
+
+    @property
+    def cros_url(self) -> str:
+        """The address of the double of CROS, which conversations order from."""
+        return f"http://{HOST}:{self.cros_port}"
 
     def api_base(self, api_id: str, stage: str) -> str:
         """Return the address to which an API's paths are appended."""
@@ -188,7 +209,7 @@ class Cloud:
             name="MiniStack",
             folder=self.folder,
             port=self.port,
-            port_variable=_CLOUD_PORT[0],
+            port_variable=_PORTS["port"],
             health="/_ministack/health",
             command=(str(PYTHON), "-m", "local.emulator"),
             # Functions inherit all of this, so nothing of the developer's own AWS set-up may be in it.
@@ -212,13 +233,34 @@ class Cloud:
     @property
     def simulator(self) -> Background:
         """The double of LINE's Messaging API."""
+        return self._double("LINE simulator", "line_port", "local.line_simulator")
+
+    @property
+    def messenger(self) -> Background:
+        """The double of Messenger's Send API."""
+        return self._double("Messenger simulator", "messenger_port", "local.messenger_simulator")
+
+    @property
+    def wechat(self) -> Background:
+        """The double of WeChat's API."""
+        return self._double("WeChat simulator", "wechat_port", "local.wechat_simulator")
+
+    @property
+    def cros(self) -> Background:
+        """The double of CROS."""
+        return self._double("CROS double", "cros_port", "local.cros_double", health="/_simulator/requests")
+
+    def _double(
+        self, name: str, field: str, module: str, health: str = "/_simulator/messages?user=nobody"
+    ) -> Background:
+        port: int = getattr(self, field)
         return Background(
-            name="LINE simulator",
+            name=name,
             folder=self.folder,
-            port=self.line_port,
-            port_variable=_LINE_PORT[0],
-            health="/_simulator/messages?user=nobody",
-            command=(str(PYTHON), "-m", "local.line_simulator", "--port", str(self.line_port)),
+            port=port,
+            port_variable=_PORTS[field],
+            health=health,
+            command=(str(PYTHON), "-m", module, "--port", str(port)),
             environment=_passed_on() | {"PYTHONUTF8": "1"},
         )
 
@@ -233,7 +275,8 @@ class Cloud:
 
     def stop(self) -> list[str]:
         """Stop what runs and return its names; the data stays."""
-        return [process.name for process in (self.simulator, self.emulator) if process.stop()]
+        everything = (self.simulator, self.messenger, self.wechat, self.cros, self.emulator)
+        return [process.name for process in everything if process.stop()]
 
     def clients_environment(self) -> dict[str, str]:
         """Return the variables that lead AWS clients here, whatever the developer's own are."""
@@ -285,8 +328,14 @@ class Cloud:
                 raise Problem(f"the kept state is broken, {file} is no JSON: {START_OVER}") from None
 
 
-_CLOUD_PORT = ("CITYPASS_PORT", 4566)
-_LINE_PORT = ("CITYPASS_LINE_PORT", 8791)
+# The variable that names each port, by the field that holds it.
+_PORTS = {
+    "port": "CITYPASS_PORT",
+    "line_port": "CITYPASS_LINE_PORT",
+    "messenger_port": "CITYPASS_MESSENGER_PORT",
+    "wechat_port": "CITYPASS_WECHAT_PORT",
+    "cros_port": "CITYPASS_CROS_PORT",
+}
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from local import demo_bot, line_webhook
+from local import demo_bot, demo_campaign, line_webhook
 from local.caller import Answer, Caller
 from local.cloud import FOLDER
 from local.flex_text import render
@@ -117,6 +117,7 @@ class Tour:
         self._person: Person | None = None
         self._people = 0
         self._last: line_webhook.Event = {}
+        self._the_campaign: demo_campaign.Campaign | None = None
 
     def steps(self) -> list[tuple[str, Callable[[], str]]]:
         """Return the steps with what each does."""
@@ -142,6 +143,17 @@ class Tour:
             ("list the users", self._list_users),
             ("conversation records", self._records),
             ("conversation records as CSV", self._csv),
+            ("a form and its scenario", lambda: self._campaign.make_form()),
+            ("a preview, nothing sent", lambda: self._campaign.preview()),
+            ("more people follow", self._crowd),
+            ("somebody fills in the form", self._fill_form),
+            ("what was filled in", lambda: self._campaign.read_form(self._somebody.user_id)),
+            ("the report as CSV", lambda: self._campaign.report(self._somebody.user_id)),
+            ("a segment by condition", lambda: self._campaign.segment(self._somebody.user_id)),
+            ("a rich menu", lambda: self._campaign.menu()),
+            ("what a broadcast would cost", lambda: self._campaign.estimate()),
+            ("a broadcast", lambda: self._campaign.broadcast()),
+            ("broadcasts that are over", lambda: self._campaign.history()),
             ("a webhook with a wrong signature", self._wrong_signature),
             ("a call without token", self._no_token),
             ("a call for another tenant", self._foreign_tenant),
@@ -268,6 +280,29 @@ class Tour:
         _same("the columns", header, columns)
         _same("a row of the follower", any(row.startswith(self._somebody.user_id) for row in rows), True)
         return f"{answer.content_type}, {len(rows)} row, fetched with the partner's key"
+
+    def _crowd(self) -> str:
+        crowd = [f"U{secrets.token_hex(16)}" for _ in range(demo_campaign.PEOPLE)]
+        _same("the status", self._somebody.send(*map(line_webhook.follow_event, crowd)), 200)
+        wanted = self._people + 1 + len(crowd)
+        deadline = time.monotonic() + 2 * _PATIENCE
+        while (count := self._operator.result("getUserCount", accountId=self._account_id)["data"]) != wanted:
+            if time.monotonic() > deadline:
+                raise Difference(f"the number of followers: expected {wanted}, saw {count}")
+            time.sleep(0.5)
+        return f"{count} followers"
+
+    def _fill_form(self) -> str:
+        self._turn("座位", demo_campaign.ASK_SEATS)
+        return self._turn("4", demo_campaign.THANKS.replace("{{seats}}", "4"))
+
+    @property
+    def _campaign(self) -> demo_campaign.Campaign:
+        if self._the_campaign is None:
+            key = self._stack.tenant["partnerKey"]
+            simulator = self._stack.simulator
+            self._the_campaign = demo_campaign.Campaign(self._operator, self._account_id, simulator, key)
+        return self._the_campaign
 
     def _wrong_signature(self) -> str:
         event = line_webhook.text_event(self._somebody.user_id, "資訊")

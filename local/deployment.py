@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
-from local.cloud import ACCOUNT, REGION, START_OVER, Cloud
+from local.cloud import ACCOUNT, HOST, REGION, START_OVER, Cloud
 from local.steps import PYTHON, ROOT, Problem, run
 
 if TYPE_CHECKING:
@@ -48,7 +50,8 @@ def deploy(cloud: Cloud, endpoints: Mapping[str, str], show: Callable[[str], Non
 
     `endpoints` are the addresses of the channels, by the name of their variable.
     """
-    made_from = _made_from(endpoints)
+    variables = function_variables(endpoints, cros=cloud.cros_url)
+    made_from = _made_from(variables)
     deployed = cloud.folder / "deployed.json"
     if deployed.exists() and json.loads(deployed.read_text()) == [made_from, _identities(cloud)]:
         return False
@@ -61,9 +64,25 @@ def deploy(cloud: Cloud, endpoints: Mapping[str, str], show: Callable[[str], Non
     show("(synthesizing)")
     options = ["--all", "--require-approval", "never", "--concurrency", "4", "--method", "direct"]
     options += ["--progress", "events", "-c", f"stage={STAGE}", "--output", str(cloud.folder / "cdk.out")]
-    _cdk(cloud, "deploy", *options, variables=endpoints, on_line=on_line)
+    _cdk(cloud, "deploy", *options, variables=variables, on_line=on_line)
     deployed.write_text(json.dumps([made_from, _identities(cloud)]))
     return True
+
+
+def function_variables(
+    endpoints: Mapping[str, str], variables: Mapping[str, str] = os.environ, *, cros: str
+) -> dict[str, str]:
+    """Return what the functions are told: the channels' addresses, and which private ones tenants may name as well.
+
+    `OUTBOUND_EXCEPTIONS` and `PUBLIC_URL` of the environment hold; without the first it is the stand-ins of the
+    channels and, beside those, the one of CROS.
+    """
+    places = map(urlsplit, endpoints.values())
+    stand_ins = sorted({place.netloc for place in places if place.hostname in (HOST, "localhost")})
+    stand_ins += [urlsplit(cros).netloc] if stand_ins else []
+    told = {"OUTBOUND_EXCEPTIONS": ",".join(stand_ins)}
+    told |= {name: variables[name] for name in ("OUTBOUND_EXCEPTIONS", "PUBLIC_URL") if variables.get(name)}
+    return {**endpoints, **{name: value for name, value in told.items() if value}}
 
 
 def systems(cloud: Cloud) -> list[System]:
@@ -89,8 +108,8 @@ def _identities(cloud: Cloud) -> list[str]:
     return sorted(f"{stack['StackId']} {stack['StackStatus']}" for stack in mine)
 
 
-def _made_from(endpoints: Mapping[str, str]) -> str:
-    total = hashlib.sha256(json.dumps(dict(endpoints), sort_keys=True).encode())
+def _made_from(variables: Mapping[str, str]) -> str:
+    total = hashlib.sha256(json.dumps(dict(variables), sort_keys=True).encode())
     for source in _SOURCES:
         path = ROOT / source
         files = sorted(path.rglob("*")) if path.is_dir() else [path]

@@ -2,6 +2,7 @@
 
 * Its API Gateway keeps Cognito authorizers and gateway responses, but heeds neither: every caller would be let
   through to the functions unnamed, and unknown routes would answer in API Gateway's own words.
+* A caller or body of no stated media type is text to it even where an API takes everything for bytes.
 * It writes its state only when it is stopped in an orderly way: a crash would take the data with it.
 * It finds queues by an address with its port in it: on another port, kept queues would never be read. And what
   was taken from a queue when it stopped stays taken, with all that waits behind it, until a time-out of minutes.
@@ -66,10 +67,11 @@ def customised(response: Mapping[str, Any] | None, default: Answer) -> Answer:
 
 
 def complete_gateway(gateway: Any, cognito: Any) -> None:
-    """Let the modules of API Gateway heed authorizers and gateway responses."""
+    """Let the modules of API Gateway heed authorizers, gateway responses and APIs that take everything for bytes."""
     plain_error: Callable[[int, str], Answer] = gateway._gw_error
     plain_authorize: Callable[..., Awaitable[tuple[Any, Any]]] = gateway._authorize_request_v1
     plain_execute: Callable[..., Awaitable[Answer]] = gateway._handle_execute_in_scope
+    plain_matches: Callable[[str | None, list[str] | None], bool] = gateway._media_type_matches
 
     def answer(kind: str, default: Answer) -> Answer:
         kept = gateway._gateway_responses.get(_api.get(), {})
@@ -96,6 +98,10 @@ def complete_gateway(gateway: Any, cognito: Any) -> None:
         # A function that could not run at all has no answer of its own.
         return answer("INTEGRATION_FAILURE", result) if result[0] == 502 else result
 
+    def matches(media_type: str | None, binary: list[str] | None) -> bool:
+        return "*/*" in (binary or ()) or plain_matches(media_type, binary)
+
+    gateway._media_type_matches = matches
     gateway._gw_error = error
     gateway._authorize_request_v1 = authorize
     gateway._handle_execute_in_scope = execute

@@ -1,4 +1,7 @@
-"""Fills a freshly deployed local stack with two demo tenants; what is there already stays as it is."""
+"""Fills a freshly deployed local stack with two demo tenants; what is there already stays as it is.
+
+Both have a LINE channel; the first has the same bot on Messenger and WeChat too.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,8 @@ from local.cloud import Cloud
 from local.deployment import STAGE, System
 
 WEBHOOK_PATH = "api/LineMessage/send"
+_PATHS = {"line": WEBHOOK_PATH, "fb": "api/facebook", "wechat": "api/wechat"}
+_OTHERS = {"messenger": "fb", "wechat": "wechat"}
 ICON = "https://img.example.com/citypass.png"
 PARTNER = "demo partner"
 
@@ -39,6 +44,21 @@ class Tenant:
     def webhook(self, base: str) -> str:
         """Return the address that LINE calls with the events of the channel."""
         return f"{base}/{WEBHOOK_PATH}?adminid={self.adminId}&accountid={self.accountId}"
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A channel of a demo tenant, as createAccount takes it; `appId` is WeChat's."""
+
+    accountType: str  # noqa: N815
+    accountId: str  # noqa: N815
+    accountSecret: str  # noqa: N815
+    accountToken: str  # noqa: N815
+    appId: str  # noqa: N815
+
+    def webhook(self, base: str, admin_id: str) -> str:
+        """Return the address that the channel's platform calls."""
+        return f"{base}/{_PATHS[self.accountType]}?adminid={admin_id}&accountid={self.accountId}"
 
 
 @dataclass(frozen=True)
@@ -68,6 +88,17 @@ def tenants(kept: Mapping[str, Any], variables: Mapping[str, str] = os.environ) 
     return found
 
 
+def other_channels(kept: Mapping[str, Any]) -> dict[str, Channel]:
+    """Return the first tenant's other channels by their name in demo.json: those it holds, new ones for the rest."""
+    found = {}
+    for name, account_type in _OTHERS.items():
+        known = kept.get("chatbot", {}).get(name)
+        fields = Channel.__dataclass_fields__
+        complete = isinstance(known, dict) and all(isinstance(known.get(field), str) for field in fields)
+        found[name] = Channel(**{field: known[field] for field in fields}) if complete else _new_channel(account_type)
+    return found
+
+
 def line_credentials(variables: Mapping[str, str]) -> tuple[str, str] | None:
     """Return secret and access token of a real LINE channel, None when the environment lacks one of them."""
     secret, token = variables.get("LINE_CHANNEL_SECRET"), variables.get("LINE_CHANNEL_ACCESS_TOKEN")
@@ -85,9 +116,9 @@ def seed(
 ) -> dict[str, Tenant]:
     """Bring both tenants into the chatbot and write their sign-ins to `kept`; safe to repeat."""
     known = json.loads(kept.read_text()) if kept.exists() else {}
-    everybody = tenants(known)
+    everybody, others = tenants(known), other_channels(known)
     # Written first: a sign-in that nobody knows would lock its tenant out.
-    _write(kept, everybody, simulator)
+    _write(kept, everybody, others, simulator)
     bots = {
         "chatbot": Bot("CityPass 城市通", demo_bot.TAGS, demo_bot.VARIABLES, demo_bot.scenarios()),
         "chatbotOther": Bot("另一個租戶 Another tenant", [], [], demo_bot.other_scenarios()),
@@ -96,7 +127,9 @@ def seed(
         show(f"tenant {tenant.adminId}")
         _add_operator(cloud, system, tenant)
         _add_partner_key(cloud, system, tenant)
-        _add_channel(base, tenant, bots[name], kept.with_name("seeded.json"))
+        line = Channel("line", tenant.accountId, tenant.accountSecret, tenant.accountToken, "")
+        for channel in (line, *(others.values() if name == "chatbot" else ())):
+            _add_channel(base, tenant, channel, bots[name], kept.with_name("seeded.json"))
     return everybody
 
 
@@ -108,6 +141,16 @@ def _new_tenant(admin_id: str) -> Tenant:
         accountSecret=secrets.token_hex(16),
         accountToken=secrets.token_hex(64),
         partnerKey=secrets.token_urlsafe(32),
+    )
+
+
+def _new_channel(account_type: str) -> Channel:
+    return Channel(
+        accountType=account_type,
+        accountId=new_account_id(),
+        accountSecret=secrets.token_hex(16),
+        accountToken=secrets.token_hex(16),
+        appId=f"wx{secrets.token_hex(8)}" if account_type == "wechat" else "",
     )
 
 
@@ -125,8 +168,9 @@ def new_account_id() -> str:
     return "-".join("".join(secrets.choice(letters) for _ in range(length)) for length in (9, 4, 4, 4, 14))
 
 
-def _write(kept: Path, everybody: Mapping[str, Tenant], simulator: str | None) -> None:
+def _write(kept: Path, everybody: Mapping[str, Tenant], others: Mapping[str, Channel], simulator: str | None) -> None:
     written: dict[str, Any] = {name: asdict(tenant) for name, tenant in everybody.items()}
+    written["chatbot"] |= {name: asdict(channel) for name, channel in others.items()}
     if simulator:
         written["chatbot"]["simulator"] = simulator
     write_json(kept, written)
@@ -163,20 +207,17 @@ def _add_partner_key(cloud: Cloud, system: System, tenant: Tenant) -> None:
     cloud.dynamodb().put_item(TableName=table, Item=row.item())
 
 
-def _add_channel(base: str, tenant: Tenant, bot: Bot, seeded: Path) -> None:
+def _add_channel(base: str, tenant: Tenant, channel: Channel, bot: Bot, seeded: Path) -> None:
     caller = Caller(base)
     caller.sign_in(tenant.adminId, tenant.password)
     wanted = {
-        "accountId": tenant.accountId,
+        **asdict(channel),
         "accountName": bot.name,
-        "accountType": "line",
         "accountIcon": ICON,
-        "accountWebhookUrl": tenant.webhook(base),
-        "accountToken": tenant.accountToken,
-        "accountSecret": tenant.accountSecret,
+        "accountWebhookUrl": channel.webhook(base, tenant.adminId),
     }
     accounts = caller.result("getAccount")["accounts"]
-    found = next((account for account in accounts if account["accountId"] == tenant.accountId), None)
+    found = next((account for account in accounts if account["accountId"] == channel.accountId), None)
     if found is None:
         caller.result("createAccount", **wanted, accountClone="")
     elif not wanted.items() <= found.items():
@@ -185,13 +226,13 @@ def _add_channel(base: str, tenant: Tenant, bot: Bot, seeded: Path) -> None:
     digests = json.loads(seeded.read_text()) if seeded.exists() else {}
     content = [list(bot.tags), list(bot.variables), list(bot.scenarios)]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    if found is not None and digests.get(tenant.accountId) == digest:
+    if found is not None and digests.get(channel.accountId) == digest:
         return
-    channel = {"accountId": tenant.accountId}
+    ids = {"accountId": channel.accountId}
     for tag in bot.tags:
-        caller.result("saveTag", **channel, tag=tag)
+        caller.result("saveTag", **ids, tag=tag)
     if bot.variables:
-        caller.result("saveVariable", **channel, accountVariable=bot.variables)
+        caller.result("saveVariable", **ids, accountVariable=bot.variables)
     for scenario in bot.scenarios:
-        caller.result("saveScenario", **channel, **scenario)
-    write_json(seeded, {**digests, tenant.accountId: digest})
+        caller.result("saveScenario", **ids, **scenario)
+    write_json(seeded, {**digests, channel.accountId: digest})

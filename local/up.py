@@ -12,11 +12,9 @@ from local.cloud import Cloud, alone
 from local.seed import Tenant, line_credentials, seed, write_json
 from local.steps import ROOT, Problem, step
 
-_REAL = {
+_REAL_LINE = {
     "LINE_API_ENDPOINT": "https://api.line.me",
     "LINE_DATA_API_ENDPOINT": "https://api-data.line.me",
-    "MESSENGER_API_ENDPOINT": "https://graph.facebook.com",
-    "WECHAT_API_ENDPOINT": "https://api.weixin.qq.com",
 }
 
 
@@ -25,10 +23,11 @@ def channel_endpoints(cloud: Cloud, variables: Mapping[str, str] = os.environ) -
 
     With the credentials of a real LINE channel in the environment, LINE is the real one.
     """
-    real = _REAL if line_credentials(variables) else {}
+    doubles = {"MESSENGER_API_ENDPOINT": cloud.messenger_url, "WECHAT_API_ENDPOINT": cloud.wechat_url}
+    for name in ("LINE_API_ENDPOINT", "LINE_DATA_API_ENDPOINT"):
+        doubles[name] = _REAL_LINE[name] if line_credentials(variables) else cloud.simulator_url
     endpoints = {}
-    for name in _REAL:
-        default = real[name] if name in real and name.startswith("LINE_") else cloud.simulator_url
+    for name, default in sorted(doubles.items()):
         endpoints[name] = (variables.get(name) or default).rstrip("/")
         if not endpoints[name].startswith(("http://", "https://")):
             raise Problem(f"{name}={endpoints[name]} is no address: it starts with http:// or https://")
@@ -40,9 +39,15 @@ def bring_up(cloud: Cloud, endpoints: Mapping[str, str], *, simulator: str | Non
     started = cloud.emulator.running
     with step("MiniStack, already running" if started else "MiniStack"):
         cloud.start()
-    if cloud.simulator_url in endpoints.values():
-        with step("LINE simulator"):
-            cloud.simulator.start()
+    doubles = [
+        (cloud.simulator_url, cloud.simulator),
+        (cloud.messenger_url, cloud.messenger),
+        (cloud.wechat_url, cloud.wechat),
+    ]
+    wanted = [double for url, double in doubles if url in endpoints.values()]
+    for double in [*wanted, cloud.cros] if wanted else []:
+        with step(double.name):
+            double.start()
     with step("CDK bootstrap") as show:
         if not deployment.bootstrap(cloud):
             show("done before")
@@ -61,8 +66,12 @@ def _table(cloud: Cloud, endpoints: Mapping[str, str], everybody: Mapping[str, T
     bases = {system.name: cloud.api_base(system.api_id, system.api_stage) for system in deployment.systems(cloud)}
     rows = list(bases.items())
     rows += [(f"  {name}", f"adminId {one.adminId}, password {one.password}") for name, one in everybody.items()]
-    line = endpoints["LINE_API_ENDPOINT"]
-    rows.append(("LINE", f"{line} (simulator)" if line == cloud.simulator_url else line))
+    doubles = {cloud.simulator_url, cloud.messenger_url, cloud.wechat_url}
+    for channel in ("LINE", "Messenger", "WeChat"):
+        url = endpoints[f"{channel.upper()}_API_ENDPOINT"]
+        rows.append((channel, f"{url} (simulator)" if url in doubles else url))
+    if doubles & set(endpoints.values()):
+        rows.append(("CROS", f"{cloud.cros_url} (double)"))
     rows.append(("more", f"{_shown(cloud.folder / 'endpoints.json')}, {_shown(cloud.folder / 'demo.json')}"))
     rows.append(("next", "make demo, make chat, make down"))
     width = max(len(name) for name, _ in rows)

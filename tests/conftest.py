@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 import logging
@@ -40,12 +41,16 @@ def _dynamodb(endpoint: str) -> Any:
     return boto3.resource("dynamodb", endpoint_url=endpoint, region_name=REGION, **KEYS)
 
 
-class Answer(NamedTuple):
-    """What an operation answered."""
-
+class _Answer(NamedTuple):
     status: int
     body: Any
     content_type: str
+
+
+class Answer(_Answer):
+    """What an operation answered: status, body and content type; `more` are the headers beside the usual ones."""
+
+    more: dict[str, str]
 
 
 class Cloud:
@@ -67,20 +72,24 @@ class Cloud:
         headers: dict[str, str] | None = None,
         query: dict[str, str] | None = None,
         form: dict[str, str] | None = None,
+        path: dict[str, str] | None = None,
     ) -> Answer:
         event = event_of(operation, urlencode(form) if form else body, caller=caller)
+        event["pathParameters"] = path
         if form:
             event["headers"]["Content-Type"] = "application/x-www-form-urlencoded"
         event["headers"] |= headers or {}
         event["queryStringParameters"] = query
         answer = operation(event, None)
         content_type = answer["headers"]["Content-Type"]
-        text = answer["body"]
-        return Answer(
-            answer["statusCode"],
-            json.loads(text) if content_type.startswith("application/json") else text,
-            content_type,
-        )
+        text = base64.b64decode(answer["body"]) if answer.get("isBase64Encoded") else answer["body"]
+        more = {name: value for name, value in answer["headers"].items() if name != "Content-Type"}
+        if more["Cache-Control"] == "no-store":
+            del more["Cache-Control"]
+        body = json.loads(text) if content_type.startswith("application/json") else text
+        made = Answer(answer["statusCode"], body, content_type)
+        made.more = more
+        return made
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """Return all rows of a table, to show what was written and what was not."""
@@ -132,7 +141,7 @@ def moto_endpoint() -> Iterator[str]:
 def environment(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The environment of a function of the chatbot; nothing is kept from the test before."""
     for name in list(os.environ):
-        if name.startswith(("AWS_", "LINE_")):
+        if name.startswith(("AWS_", "LINE_", "MESSENGER_", "WECHAT_", "OUTBOUND_")):
             monkeypatch.delenv(name)
     values = {
         "AWS_ENDPOINT_URL": moto_endpoint,
@@ -140,6 +149,8 @@ def environment(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
+        "FILES_BUCKET": "files",
+        "PUBLIC_URL": "https://chat.example.com",
         "STAGE": "test",
         "SYSTEM": "chatbot",
         "POWERTOOLS_METRICS_DISABLED": "false",
@@ -205,12 +216,27 @@ def cloud(environment: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         backend.reset()
     for queue in made.system.queues:
         made.client("sqs").create_queue(QueueName=queue.physical_name(), Attributes={"FifoQueue": "true"})
+    _empty_bucket(made.client("s3"))
     cognito = made.client("cognito-idp")
     pool = settings.settings().pool_id
     for user in cognito.list_users(UserPoolId=pool)["Users"]:
         cognito.admin_delete_user(UserPoolId=pool, Username=user["Username"])
     with clock.frozen(NOW):
         yield made
+
+
+def _empty_bucket(s3: Any) -> None:
+    """Make the bucket of the platform's files, or empty the one that is there, versions and all."""
+    if not any(bucket["Name"] == "files" for bucket in s3.list_buckets()["Buckets"]):
+        s3.create_bucket(Bucket="files")
+        s3.put_bucket_versioning(Bucket="files", VersioningConfiguration={"Status": "Enabled"})
+        return
+    for _, _, backend in get_backend("s3").iter_backends():
+        for bucket in backend.buckets.values():
+            bucket.keys.clear()
+            bucket.multiparts.clear()
+            # Another test may have made it in its own way.
+            bucket.versioning_status = "Enabled"
 
 
 Used = dict[str, set[grants.Grant]]
@@ -280,9 +306,11 @@ def touched(call: aws.Call) -> list[tuple[str, str]]:
         return [
             (actions[verb], write["TableName"]) for item in payload["TransactItems"] for verb, write in item.items()
         ]
-    if call.action == "BatchGetItem":
-        return [("BatchGetItem", name) for name in payload["RequestItems"]]
+    if call.action in ("BatchGetItem", "BatchWriteItem"):
+        return [(call.action, name) for name in payload["RequestItems"]]
     if call.service == "sqs":
         name = payload.get("QueueName") or payload["QueueUrl"].rpartition("/")[2]
         return [(call.action, name)]
+    if call.service == "s3":
+        return [(call.action, "/".join(payload["Key"].split("/")[:2]))]
     return [(call.action, payload.get("TableName", ""))]

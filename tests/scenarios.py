@@ -12,6 +12,8 @@ from chatbot.engine import Conversation, Outcome, Scenario, Turn, fold
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from chatbot.engine import Outside
+
 Json = dict[str, Any]
 
 NOW = datetime(2024, 1, 28, 6, 41, 29, 6000, tzinfo=UTC)
@@ -164,11 +166,12 @@ class Shelf:
 
     saved: dict[str, Saved] = field(default_factory=dict)
     saves: int = 0
+    versions: dict[tuple[str, int], Scenario] = field(default_factory=dict)
 
     def save(self, scenario_id: str, *nodes: Json, trigger: str = "", keywords: Sequence[str] = ()) -> None:
         self.saves += 1
         self.saved.pop(scenario_id, None)
-        made = Scenario(scenario_id, str(self.saves), list(nodes))
+        made = self.versions[scenario_id, self.saves] = Scenario(scenario_id, self.saves, list(nodes))
         self.saved[scenario_id] = Saved(made, list(nodes), "keyword" if keywords else trigger, tuple(keywords))
 
     def delete(self, scenario_id: str) -> None:
@@ -177,6 +180,9 @@ class Shelf:
     def scenario(self, scenario_id: str) -> Scenario | None:
         found = self.saved.get(scenario_id)
         return found and found.scenario
+
+    def pinned(self, scenario_id: str, version: int) -> Scenario | None:
+        return self.versions[scenario_id, version] if scenario_id in self.saved else None
 
     def for_keyword(self, folded: str) -> Scenario | None:
         matching = [
@@ -212,6 +218,8 @@ class Talk:
     follow_time: datetime | None = None
     outcome: Outcome = field(default_factory=lambda: Outcome([], {}))
     kind: type[Conversation] = Conversation
+    orders: Sequence[str] = ()
+    outside: Outside | None = None
 
     def say(self, text: str, action: str = "") -> list[str]:
         return self._take(lambda turn: turn.say(text, action))
@@ -225,13 +233,26 @@ class Talk:
     def unfollow(self) -> list[str]:
         return self._take(Turn.unfollow)
 
+    def start(self, scenario_id: str) -> list[str]:
+        scenario = self.shelf.scenario(scenario_id)
+        assert scenario is not None
+        return self._take(lambda turn: turn.start(scenario))
+
     @property
     def awaited(self) -> str | None:
         return self.state.waiting and self.state.waiting["nodeId"]
 
     def _take(self, act: Callable[[Turn], Outcome]) -> list[str]:
         self.state = self.kind(**json.loads(json.dumps(asdict(self.state))))
-        turn = Turn(self.state, self.shelf, Safe(), self.now, follow_time=self.follow_time)
+        turn = Turn(
+            self.state,
+            self.shelf,
+            Safe(),
+            self.now,
+            follow_time=self.follow_time,
+            orders=self.orders,
+            outside=self.outside,
+        )
         self.outcome = act(turn)
         return [words(message) for message in self.outcome.messages]
 

@@ -1,5 +1,6 @@
 from chatbot import line_events
 from chatbot.api import api
+from chatbot.events import EVENTS, enqueue
 from chatbot.tables import AccountTable
 from kernel.auth import Signature
 from kernel.envelopes import Response
@@ -9,7 +10,7 @@ from kernel.grants import decrypt, read, send
 @api.post(
     "/api/LineMessage/send",
     auth=Signature(line_events.signing_account, uses=(read(AccountTable), decrypt())),
-    uses=[send(line_events.LINE_EVENTS)],
+    uses=[send(EVENTS)],
     body_limit=1024 * 1024,
     produces="text/plain",
 )
@@ -17,5 +18,5 @@ def receive_line_events(
     adminid: str, accountid: str, webhook: line_events.LineWebhook, caller: AccountTable
 ) -> Response:
     """Take LINE's webhook events of a channel and put them on their way; the answer is empty."""
-    line_events.enqueue(caller, webhook)
+    enqueue(line_events.events(caller, webhook))
     return Response(200, "", "text/plain; charset=utf-8")

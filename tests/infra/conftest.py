@@ -23,9 +23,10 @@ from infra.system_stack import SystemStack
 from kernel.auth import Cognito, Incoming, PartnerKey, Public, Signature, Token
 from kernel.envelopes import Response, json_text
 from kernel.errors import Fault
-from kernel.grants import append, decrypt, encrypt, read, send, sign, sign_in, write
-from kernel.jobs import job, worker
-from kernel.operations import Api
+from kernel.files import Folder
+from kernel.grants import append, decrypt, encrypt, fetch, read, remove, send, sign, sign_in, store, write
+from kernel.jobs import Job, Worker, job, worker
+from kernel.operations import Api, Operation
 from kernel.queues import Queue
 from kernel.tables import Table
 
@@ -97,13 +98,22 @@ def synthesize(app: App, stage: Stage) -> Synthesized:
     return Synthesized(stage, Path(app.outdir), {stack.stack_name: stack.template for stack in assembly.stacks})
 
 
-def new_app(folder: Path, stage: str, *, checked: bool) -> App:
-    context = json.loads((ROOT / "cdk.json").read_text())["context"]
+def new_app(folder: Path, stage: str, *, checked: bool, **more: str) -> App:
+    context = json.loads((ROOT / "cdk.json").read_text())["context"] | more
     app = App(context=context | {"stage": stage}, outdir=str(folder))
     if checked:
         # A finding that nobody accepted ends the synthesis.
         Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     return app
+
+
+def add_stacks(app: App, system: System, layers: dict[str, Path]) -> None:
+    """Add the stacks of one system, as `app.py` does for all of ours."""
+    stage = Stage.of(app, {})
+    where = Environment(region=stage.region)
+    platform = PlatformStack(app, stage, where)
+    data = DataStack(app, stage, where, system, key=platform.key)
+    SystemStack(app, stage, where, system, data=data, alarms=platform.alarms, layers=layers)
 
 
 @pytest.fixture(scope="session")
@@ -174,6 +184,17 @@ class Envelope:
         return {"type": "object", "required": ["code", "text"]}
 
 
+class PartnersEnvelope(Envelope):
+    def fault(self, fault: Fault) -> Response:
+        return Response(500 if fault.status >= 500 else 400, json_text({"problem": fault.message}))
+
+    def success_schema(self, result: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "object", "properties": {"done": result}}
+
+    def fault_schema(self) -> dict[str, Any]:
+        return {"type": "object", "required": ["problem"]}
+
+
 class Named(BaseModel):
     """Whose it is."""
 
@@ -193,6 +214,8 @@ class Event(BaseModel):
 
 
 EVENTS = Queue("events", attempts=3, visibility=60)
+DRAWINGS = Queue("drawings", visibility=960, batch=1, concurrency=5)
+IMAGES = Folder("images")
 sample_api = Api("sample", envelope=Envelope(), auth=Cognito(), tenant="tenant")
 
 
@@ -220,8 +243,25 @@ def take_events(day: int, body: Event) -> Response:
     raise NotImplementedError
 
 
-@sample_api.post("/calls/{channel}", auth=Signature(nobody))
-def take_call(channel: str) -> None:
+@sample_api.get("/images/{thing_id}/{size}", auth=Public(), uses=[fetch(IMAGES)], produces="image/png")
+def show_image(thing_id: str, size: int, rotate: bool = False) -> Response:
+    """Show the image of a thing."""
+    raise NotImplementedError
+
+
+@sample_api.get("/hook", auth=Public(), produces="text/plain")
+def verify_hook(hub_challenge: str) -> Response:
+    """Prove that the hook is ours."""
+    raise NotImplementedError
+
+
+@sample_api.post("/images", uses=[store(IMAGES), remove(IMAGES), send(DRAWINGS)], memory=1536)
+def save_image(request: Named) -> None:
+    """Save an image."""
+
+
+@sample_api.post("/calls/{channel}", also=["/call", "/partner/{partner}/call"], auth=Signature(nobody))
+def take_call(channel: str | None, partner: str = "") -> None:
     """Take a call."""
 
 
@@ -231,7 +271,13 @@ def find_things(request: Named) -> Part:
     raise NotImplementedError
 
 
-@sample_api.post("/redeem", auth=Token(nobody))
+@sample_api.get("/exports/{ticket}", auth=Token(nobody))
+def fetch_export() -> Part:
+    """Fetch an export."""
+    raise NotImplementedError
+
+
+@sample_api.post("/redeem", auth=Token(nobody), envelope=PartnersEnvelope())
 def redeem(body: Part) -> None:
     """Redeem a token."""
 
@@ -251,13 +297,19 @@ def note_event(message: Event) -> None:
     """Note an event."""
 
 
+@worker(DRAWINGS, uses=[fetch(IMAGES), store(IMAGES)], timeout=900)
+def draw_thing(message: Event) -> None:
+    """Draw a thing."""
+
+
 @pytest.fixture(scope="session")
 def sample_system(tmp_path_factory: pytest.TempPathFactory) -> System:
     """A system with one of everything."""
     folder = tmp_path_factory.mktemp("functions") / "sample"
     folder.mkdir()
     operations = (list_parts, save_thing, take_events, take_call, find_things, redeem, login)
-    system = assemble(folder, (*operations, clean_things, note_event))
+    images = (show_image, verify_hook, save_image, fetch_export)
+    system = assemble(folder, (*operations, *images, clean_things, note_event, draw_thing))
     for function in system.functions:
         system.source(function).write_text("")
     return system
@@ -267,14 +319,9 @@ def sample_system(tmp_path_factory: pytest.TempPathFactory) -> System:
 def make_sample(sample_system: System, stand_in: Path) -> Iterator[Callable[[Path], App]]:
     """Builds the app of the small system, as it would go to AWS, into a folder."""
 
-    def make(folder: Path) -> App:
-        app = new_app(folder, "prod", checked=True)
-        stage = Stage.of(app, {})
-        where = Environment(region=stage.region)
-        platform = PlatformStack(app, stage, where)
-        data = DataStack(app, stage, where, sample_system, key=platform.key)
-        layers = {"kernel": stand_in, "sample": stand_in}
-        SystemStack(app, stage, where, sample_system, data=data, alarms=platform.alarms, layers=layers)
+    def make(folder: Path, **context: str) -> App:
+        app = new_app(folder, "prod", checked=True, **context)
+        add_stacks(app, sample_system, {"kernel": stand_in, "sample": stand_in})
         return app
 
     yield make
@@ -287,3 +334,58 @@ def sample(tmp_path_factory: pytest.TempPathFactory, make_sample: Callable[[Path
     """The small system, synthesized."""
     app = make_sample(tmp_path_factory.mktemp("sample"))
     return synthesize(app, Stage.of(app, {}))
+
+
+@pytest.fixture(scope="session")
+def large(tmp_path_factory: pytest.TempPathFactory, stand_in: Path) -> Iterator[Synthesized]:
+    """The largest system that we plan: 85 operations, 6 workers, 2 jobs, 45 tables."""
+    api = Api("large", envelope=Envelope(), auth=Public(), tenant="tenant")
+    shared = [table_of(number) for number in range(45)]
+
+    def operation(number: int, path: str, also: tuple[str, ...] = ()) -> Operation:
+        def function(request: Named) -> None:
+            """Do something."""
+
+        function.__name__ = f"operation_{number}"
+        return api.post(path, also=also, uses=[write(shared[number % len(shared)])])(function)
+
+    def shown(number: int) -> Operation:
+        def function(thing: str, part: str) -> None:
+            """Show something."""
+
+        function.__name__ = f"show_{number}"
+        return api.get(f"/shown{number}/{{thing}}/{{part}}")(function)
+
+    def work(number: int) -> Worker:
+        def function(message: Event) -> None:
+            """Work."""
+
+        function.__name__ = f"work_{number}"
+        return worker(Queue(f"work-{number}"), uses=[])(function)
+
+    def scheduled(number: int) -> Job:
+        def function() -> None:
+            """Do what is due."""
+
+        function.__name__ = f"scheduled_{number}"
+        return job("rate(1 minute)", uses=[])(function)
+
+    declared: list[Operation | Worker | Job] = [operation(number, f"/do{number}") for number in range(70)]
+    declared += [operation(number, f"/api/partner{number}/send") for number in range(70, 77)]
+    declared += [operation(number, f"/do{number}", (f"/api/do{number}",)) for number in range(77, 82)]
+    declared += [shown(number) for number in range(3)]
+    declared += [work(number) for number in range(6)] + [scheduled(number) for number in range(2)]
+    folder = tmp_path_factory.mktemp("functions") / "large"
+    folder.mkdir()
+    system = assemble(folder, declared)
+    for function in system.functions:
+        system.source(function).write_text("")
+    app = new_app(tmp_path_factory.mktemp("large"), "prod", checked=False)
+    add_stacks(app, system, dict.fromkeys(("vendor", "kernel", "large"), stand_in))
+    yield synthesize(app, Stage.of(app, {}))
+    shutil.rmtree(ROOT / "build" / "functions" / "large", ignore_errors=True)
+
+
+def table_of(number: int) -> type[Table]:
+    members = {"name": f"table-{number}", "tenant": UnicodeAttribute(hash_key=True)}
+    return type(f"Table{number}", (Table,), members)

@@ -21,14 +21,14 @@ def test_every_file_is_a_function(system):
 
 def test_tables_and_queues_come_from_grants_and_workers(sample_system):
     assert [table.name for table in sample_system.tables] == ["log", "partner-keys", "things"]
-    assert [queue.name for queue in sample_system.queues] == ["events"]
+    assert [queue.name for queue in sample_system.queues] == ["drawings", "events"]
 
 
 def test_functions_are_in_the_order_of_their_names(sample_system):
     assert [operation.name for operation in sample_system.operations] == sorted(
         operation.name for operation in sample_system.operations
     )
-    assert [function.name for function in sample_system.functions][-2:] == ["clean_things", "note_event"]
+    assert [function.name for function in sample_system.functions][-3:] == ["clean_things", "draw_thing", "note_event"]
 
 
 def test_a_file_without_its_function_is_refused(tmp_path, monkeypatch):
@@ -42,12 +42,20 @@ def test_a_file_without_its_function_is_refused(tmp_path, monkeypatch):
         declarations("astray")
 
 
-def operation(api, name, path="/one", uses=()):
+def operation(api, name, path="/one", uses=(), also=()):
     def function() -> None:
         """Do it."""
 
     function.__name__ = name
-    return api.post(path, auth=Public(), uses=uses)(function)
+    return api.post(path, auth=Public(), uses=uses, also=also)(function)
+
+
+def looked_up(api, name, path):
+    def function(thing: str) -> None:
+        """Look it up."""
+
+    function.__name__ = name
+    return api.get(path, auth=Public())(function)
 
 
 @pytest.fixture
@@ -58,6 +66,38 @@ def api(sample_system):
 def test_two_functions_of_one_route_are_refused(tmp_path, api):
     with pytest.raises(IncompleteDeclaration, match="second: first has the route /one already"):
         assemble(tmp_path, [operation(api, "first"), operation(api, "second")])
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(["/one", "/two"], ["/two"]), (["/one"], ["/two", "/one"]), (["/one", "/two"], ["/three", "/two"])],
+)
+def test_a_further_path_is_a_route_too(tmp_path, api, first, second):
+    declared = [
+        operation(api, name, paths[0], also=paths[1:]) for name, paths in (("first", first), ("second", second))
+    ]
+
+    with pytest.raises(IncompleteDeclaration, match=r"second: first has the route /(one|two) already"):
+        assemble(tmp_path, declared)
+
+
+def test_the_same_path_twice_is_refused(tmp_path, api):
+    with pytest.raises(IncompleteDeclaration, match="first: first has the route /one already"):
+        assemble(tmp_path, [operation(api, "first", also=["/one"])])
+
+
+def test_one_path_may_have_several_verbs(tmp_path, api):
+    system = assemble(tmp_path, [operation(api, "first", "/one/{thing}"), looked_up(api, "second", "/one/{thing}")])
+
+    assert [(one.verb, one.path) for one in system.operations] == [("POST", "/one/{thing}"), ("GET", "/one/{thing}")]
+    with pytest.raises(IncompleteDeclaration, match=r"third: second has the route /one/\{thing\} already"):
+        assemble(tmp_path, [*system.operations, looked_up(api, "third", "/one/{thing}")])
+
+
+def test_a_place_has_one_variable(tmp_path, api):
+    # API Gateway: only one variable is allowed at a place, whatever its name.
+    with pytest.raises(IncompleteDeclaration, match=r"second: \{thing\} is called \{other\} in other paths"):
+        assemble(tmp_path, [operation(api, "first", "/one/{other}/parts"), looked_up(api, "second", "/one/{thing}")])
 
 
 def test_two_apis_in_one_system_are_refused(tmp_path, api):
@@ -73,7 +113,7 @@ def test_a_queue_without_a_worker_is_refused(tmp_path, api):
 
 
 def test_two_workers_of_one_queue_are_refused(tmp_path, api, sample_system):
-    (first,) = sample_system.workers
+    first = next(worker for worker in sample_system.workers if worker.queue.name == "events")
     second = worker(first.queue, uses=(), timeout=first.timeout)(first.function)
 
     with pytest.raises(IncompleteDeclaration, match="queue events: has 2 workers"):

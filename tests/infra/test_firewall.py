@@ -1,6 +1,7 @@
 """The firewall: in front of every gateway on AWS, and not in the way of what the contracts allow."""
 
 import json
+import re
 
 from infra.discovery import systems
 
@@ -40,5 +41,10 @@ def test_signed_routes_have_no_limit_for_an_address(sample):
     statement = rules(sample, "sample")["rate"]["Statement"]["RateBasedStatement"]
 
     left_out = statement["ScopeDownStatement"]["NotStatement"]["Statement"]["OrStatement"]["Statements"]
-    assert [one["ByteMatchStatement"]["SearchString"] for one in left_out] == ["/calls/", "/hook"]
+    patterns = [one["RegexMatchStatement"]["RegexString"] for one in left_out]
+    assert patterns == ["/call$", "/calls/[^/]+$", "/hook$", "/partner/[^/]+/call$"]
+    for path in ("/prod/hook", "/prod/calls/line", "/hook", "/prod/partner/one/call"):
+        assert any(re.search(pattern, path) for pattern in patterns), path
+    for path in ("/prod/partner/things", "/prod/hooks", "/prod/things/call/parts", "/prod/calls"):
+        assert not any(re.search(pattern, path) for pattern in patterns), path
     assert statement["AggregateKeyType"] == "IP"

@@ -1,6 +1,9 @@
 """Each Lambda function: what runs, and what it is told."""
 
+from dataclasses import replace
+
 import pytest
+from aws_cdk import Aws
 
 from infra.discovery import declarations, systems
 from infra.functions import environment
@@ -17,14 +20,15 @@ PLACE = Resources(
     pool_id="pool",
     pool_client_id="client",
     signing_secret_arn="secret",
+    public_url="https://sample.test",
 )
-ALWAYS = {"STAGE": "prod", "SYSTEM": "sample"}
+ALWAYS = {"STAGE": "prod", "SYSTEM": "sample", "PUBLIC_URL": "https://sample.test"}
 
 
 @pytest.fixture
 def variables(sample_system):
     declared = {function.name: function for function in sample_system.functions}
-    return lambda name, **deployer: environment(declared[name], PLACE, deployer)
+    return lambda name, place=PLACE, **deployer: environment(declared[name], place, deployer)
 
 
 @pytest.mark.parametrize("stage", ["prod", "local"])
@@ -100,6 +104,25 @@ def test_deployer_overrides_what_has_a_default(variables):
     )
 
     assert told == ALWAYS | {"LINE_API_ENDPOINT": "http://127.0.0.1:1", "TIME_ZONE": "+00:00"}
+
+
+@pytest.mark.parametrize("name", ["show_image", "save_image", "draw_thing"])
+def test_who_may_use_files_is_told_the_bucket(variables, name):
+    told = variables(name)
+
+    assert told == ALWAYS | {"FILES_BUCKET": f"citypass-prod-files-{Aws.ACCOUNT_ID}-{Aws.REGION}"}
+
+
+@pytest.mark.parametrize(("stage", "told"), [("prod", {}), ("local", {"OUTBOUND_EXCEPTIONS": "localhost:8791"})])
+def test_private_addresses_are_never_opened_on_a_real_stage(variables, stage, told):
+    place = replace(PLACE, stage=Stage(stage))
+
+    assert variables("redeem", place, OUTBOUND_EXCEPTIONS="localhost:8791") == ALWAYS | {"STAGE": stage} | told
+
+
+def test_memory_comes_from_the_declaration(sample):
+    assert sample.one("sample", FUNCTION, FunctionName="citypass-prod-sample-save_image")["MemorySize"] == 1536
+    assert sample.one("sample", FUNCTION, FunctionName="citypass-prod-sample-draw_thing")["Timeout"] == 900
 
 
 def test_functions_are_told_only_what_settings_know(prod):

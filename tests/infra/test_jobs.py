@@ -37,12 +37,46 @@ def test_failed_runs_are_kept(sample, plain):
 
 
 def test_worker_takes_batches_and_hands_back_single_messages(sample, plain):
-    mapping = plain(sample.one("sample", "AWS::Lambda::EventSourceMapping"))
+    mapping = mapping_of("events", sample, plain)
 
-    assert mapping["EventSourceArn"].endswith(":citypass-prod-sample-events.fifo")
     assert mapping["FunctionName"].startswith("<NoteEventFunction")
     assert mapping["BatchSize"] == 10
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert "ScalingConfig" not in mapping
+
+
+def mapping_of(queue, sample, plain):
+    (found,) = (
+        mapping
+        for mapping in plain(sample.properties("sample", "AWS::Lambda::EventSourceMapping"))
+        if mapping["EventSourceArn"].endswith(f":citypass-prod-sample-{queue}.fifo")
+    )
+    return found
+
+
+def test_a_queue_says_how_many_messages_and_runs_its_worker_gets(sample, plain):
+    mapping = mapping_of("drawings", sample, plain)
+
+    assert mapping["FunctionName"].startswith("<DrawThingFunction")
+    assert mapping["BatchSize"] == 1
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": 5}
+
+
+@pytest.mark.parametrize("stage", ["prod", "local", "sample"])
+def test_no_message_is_handed_out_while_its_worker_may_still_run(stage, request):
+    made = request.getfixturevalue(stage)
+    for system in ["sample"] if stage == "sample" else systems():
+        limits = {one["FunctionName"]: one["Timeout"] for one in made.properties(system, "AWS::Lambda::Function")}
+        hidden = {
+            one["QueueName"]: one.get("VisibilityTimeout")
+            for one in made.properties(f"{system}-data", "AWS::SQS::Queue")
+        }
+        declared = request.getfixturevalue("sample_system") if stage == "sample" else declarations(system)
+        for worker in declared.workers:
+            seconds = limits[made.stage.resource(system, worker.name)]
+            assert seconds < hidden[made.stage.resource(system, worker.queue.name) + ".fifo"]
+            # The longest that Lambda runs.
+            assert seconds <= 900
 
 
 @pytest.mark.parametrize("stage", ["prod", "local"])

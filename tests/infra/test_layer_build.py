@@ -1,6 +1,7 @@
 import hashlib
 import importlib.util
 import os
+import re
 import ssl
 import subprocess
 import sys
@@ -149,6 +150,7 @@ class TestVendorLayer:
             "botocore",
             "cffi",
             "cryptography",
+            "pillow",
             "pydantic",
             "pydantic-core",
             "pyjwt",
@@ -166,7 +168,24 @@ class TestVendorLayer:
             header = library.read_bytes()[:20]
             assert header[:4] == b"\x7fELF", library
             assert int.from_bytes(header[18:20], "little") == AARCH64, library
-            assert library.name.endswith((".cpython-314-aarch64-linux-gnu.so", ".abi3.so")), library
+            if library.parent.name != "pillow.libs":
+                assert library.name.endswith((".cpython-314-aarch64-linux-gnu.so", ".abi3.so")), library
+
+    def test_pictures_are_read_and_written_without_what_nobody_sends(self, vendor: Path) -> None:
+        python = vendor / "python"
+        extensions = {path.name.partition(".")[0] for path in (python / "PIL").glob("*.so")}
+        assert {"_imaging", "_imagingft"} <= extensions
+        assert extensions.isdisjoint({"_avif", "_webp", "_imagingtk"})
+        # A library is named by its own file and by those that need it.
+        libraries = {path.name for path in (python / "pillow.libs").iterdir()}
+        assert any(name.startswith("libjpeg-") for name in libraries)
+        needed = {
+            name.decode()
+            for folder in ("PIL", "pillow.libs")
+            for path in (python / folder).glob("*.so*")
+            for name in re.findall(rb"\x00(lib\w+-[0-9a-f]{8}\.so[.0-9]*)(?=\x00)", path.read_bytes())
+        }
+        assert needed == libraries
 
     def test_keeps_only_the_botocore_data_that_is_used(self, vendor: Path) -> None:
         data = vendor / "python" / "botocore" / "data"
@@ -237,9 +256,18 @@ class TestBuilding:
             "botocore/inner/test_cases.py": "",
             "botocore/inner/contest.py": "",
             "botocore/data/sqs/2012-11-05/service-2.json.gz": "",
+            "PIL/_avif.cpython-314-aarch64-linux-gnu.so": "",
+            "PIL/_imaging.cpython-314-aarch64-linux-gnu.so": "",
+            "PIL/AvifImagePlugin.py": "",
+            "pillow.libs/libavif-ba04b566.so.16.4.2": "",
+            "pillow.libs/libwebpmux-fec2c160.so.3.1.2": "",
+            "pillow.libs/libjpeg-80045241.so.62.4.0": "",
         }
         layer = build_vendor(lock_of(tmp_path, botocore_wheel(wheels, bundle, **extra)), tmp_path / "build")
         assert names(layer / "python") == {
+            "PIL/_imaging.cpython-314-aarch64-linux-gnu.so",
+            "PIL/AvifImagePlugin.py",
+            "pillow.libs/libjpeg-80045241.so.62.4.0",
             "amazon-roots.pem",
             "botocore/__init__.py",
             "botocore/cacert.pem",

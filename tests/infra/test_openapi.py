@@ -30,7 +30,8 @@ def test_every_operation_is_in_it(system):
     paths = openapi.document(declarations(system))["paths"]
 
     found = {(path, verb.upper()) for path, verbs in paths.items() for verb in verbs}
-    assert found == {(operation.path, operation.verb) for operation in declarations(system).operations}
+    operations = declarations(system).operations
+    assert found == {(path, operation.verb) for operation in operations for path in operation.paths}
 
 
 def test_committed_documents_are_fresh():
@@ -101,8 +102,73 @@ def test_response_of_another_media_type(document):
     assert success["content"] == {"text/plain": {"schema": {"type": "string"}}}
 
 
+def test_reading_operation_with_parameters(document):
+    shown = document["paths"]["/images/{thing_id}/{size}"]["get"]
+
+    assert shown["operationId"] == "showImage"
+    assert "requestBody" not in shown
+    assert shown["security"] == []
+    assert shown["parameters"] == [
+        {"name": "thing_id", "in": "path", "required": True, "schema": {"type": "string"}},
+        {"name": "size", "in": "path", "required": True, "schema": {"type": "integer"}},
+        {"name": "rotate", "in": "query", "required": False, "schema": {"type": "boolean", "default": False}},
+    ]
+
+
+def test_a_proof_in_the_path_is_a_parameter(document):
+    fetched = document["paths"]["/exports/{ticket}"]["get"]
+
+    assert fetched["parameters"] == [{"name": "ticket", "in": "path", "required": True, "schema": {"type": "string"}}]
+    assert fetched["x-authentication"] == "token"
+
+
+def test_bytes_have_a_media_type_and_no_schema(document):
+    success = document["paths"]["/images/{thing_id}/{size}"]["get"]["responses"]["200"]
+
+    assert success == {"description": "Done", "content": {"image/png": {}}}
+
+
+def test_one_path_has_an_operation_for_each_verb(document):
+    hook = document["paths"]["/hook"]
+
+    assert {verb: described["operationId"] for verb, described in hook.items()} == {
+        "get": "verifyHook",
+        "post": "takeEvents",
+    }
+
+
+def test_further_paths_say_whose_they_are(document):
+    first, plain, other = (
+        document["paths"][path]["post"] for path in ("/calls/{channel}", "/call", "/partner/{partner}/call")
+    )
+
+    assert (first["operationId"], first["summary"]) == ("takeCall", "Take a call.")
+    for further in (plain, other):
+        assert "operationId" not in further
+        assert further["summary"] == "Take a call."
+        assert further["description"] == "The same as POST /calls/{channel}."
+        assert further["responses"] == first["responses"]
+    places = [{one["name"]: one["in"] for one in path["parameters"]} for path in (first, plain, other)]
+    assert places == [
+        {"channel": "path", "partner": "query"},
+        {"channel": "query", "partner": "query"},
+        {"channel": "query", "partner": "path"},
+    ]
+
+
+def test_an_operation_may_answer_in_an_envelope_of_its_own(document):
+    responses = document["paths"]["/redeem"]["post"]["responses"]
+
+    schemas = {status: one["content"]["application/json"]["schema"] for status, one in responses.items()}
+    assert schemas == {
+        "200": {"type": "object", "properties": {"done": {"type": "null"}}},
+        "400": {"type": "object", "required": ["problem"]},
+        "500": {"type": "object", "required": ["problem"]},
+    }
+
+
 def test_who_may_call(document):
-    post = {path: verbs["post"] for path, verbs in document["paths"].items()}
+    post = {path: verbs["post"] for path, verbs in document["paths"].items() if "post" in verbs}
 
     assert post["/partner/things"]["security"] == [{"partnerKey": []}, {"idToken": []}]
     assert post["/login"]["security"] == []

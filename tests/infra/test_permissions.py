@@ -1,10 +1,14 @@
 """What a role allows: exactly what was granted, on exactly what the grant names."""
 
+import json
 import re
 
 import pytest
 
 from infra.discovery import declarations, systems
+from infra.permissions import Resources, statements
+from kernel.files import Folder
+from kernel.grants import remove
 from kernel.jobs import Job, Worker
 
 DYNAMODB = "arn:<AWS::Partition>:dynamodb:<AWS::Region>:<AWS::AccountId>:table/citypass-prod-sample-"
@@ -32,7 +36,11 @@ def allowed(sample, plain):
         (policy,) = made.role(stack, function)["Policies"]
         found = plain(policy["PolicyDocument"]["Statement"])
         assert all(statement.pop("Effect") == "Allow" for statement in found)
-        return [(one["Resource"], one["Action"], one.get("Condition")) for one in found]
+        return [
+            (resource, one["Action"], one.get("Condition"))
+            for one in found
+            for resource in (one["Resource"] if isinstance(one["Resource"], list) else [one["Resource"]])
+        ]
 
     return allowed
 
@@ -51,7 +59,7 @@ def test_read_append_encrypt_decrypt(allowed):
 def test_write_and_sign(allowed):
     (table, secret, data_key, secret_key, lines) = allowed("save_thing")
 
-    write = ["ConditionCheckItem", "DeleteItem", "PutItem", "UpdateItem"]
+    write = ["BatchWriteItem", "ConditionCheckItem", "DeleteItem", "PutItem", "UpdateItem"]
     assert table == (f"{DYNAMODB}things", [f"dynamodb:{action}" for action in write], None)
     assert secret[0].startswith("<citypass-prod-sample-data:ExportsOutputRefSigningSecret")
     assert secret[1:] == (["secretsmanager:GetSecretValue"], None)
@@ -68,11 +76,71 @@ def test_send(allowed):
     ]
 
 
+IMAGES = "arn:<AWS::Partition>:s3:::citypass-prod-files-<AWS::AccountId>-<AWS::Region>/images/sample/*"
+
+
+def test_files_are_fetched(allowed):
+    assert allowed("show_image") == [
+        (IMAGES, ["s3:GetObject"], None),
+        (KEY, ["kms:Decrypt"], through("s3")),
+        (LINES, ["logs:CreateLogStream", "logs:PutLogEvents"], None),
+    ]
+
+
+def test_files_are_stored_and_removed_with_what_is_left_of_them(allowed):
+    files, _, key, _ = allowed("save_image")
+
+    actions = ["AbortMultipartUpload", "DeleteObject", "DeleteObjectVersion", "PutObject"]
+    assert files == (IMAGES, [f"s3:{action}" for action in actions], None)
+    assert key == (KEY, ["kms:Decrypt", "kms:GenerateDataKey"], through("s3"))
+
+
+def test_files_are_fetched_and_stored_by_one_role(allowed):
+    files, key, *_ = allowed("draw_thing")
+
+    assert files == (IMAGES, ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"], None)
+    assert key == (KEY, ["kms:Decrypt", "kms:GenerateDataKey"], through("s3"))
+
+
+def test_removing_needs_no_key(sample):
+    place = Resources(sample.stage, "sample", "key", "pool", "pool", "client", "secret", "https://sample.test")
+
+    (statement,) = statements([remove(Folder("exports"))], place)
+
+    assert statement["Action"] == ["s3:DeleteObject", "s3:DeleteObjectVersion"]
+
+
 def test_partner_key_reads_its_own_table(allowed):
     resources = [resource for resource, _, _ in allowed("find_things")]
 
     assert resources == [f"{DYNAMODB}partner-keys", f"{DYNAMODB}things", f"{DYNAMODB}things/index/by-owner", KEY, LINES]
     assert allowed("find_things")[3][1:] == (["kms:Decrypt", "kms:DescribeKey"], through("dynamodb"))
+
+
+def test_tables_with_the_same_actions_share_a_statement(sample, plain):
+    (policy,) = sample.role("sample", "find_things")["Policies"]
+
+    resources = [plain(statement["Resource"]) for statement in policy["PolicyDocument"]["Statement"]]
+    assert resources[0] == [f"{DYNAMODB}partner-keys", f"{DYNAMODB}things"]
+
+
+@pytest.mark.parametrize("stage", ["prod", "sample", "large"])
+def test_policies_are_no_longer_than_iam_takes(stage, request, plain):
+    """Characters without white space, with the longest texts that stand for what only AWS knows."""
+    made = request.getfixturevalue(stage)
+    longest = {"<AWS::Partition>": "aws-us-gov", "<AWS::Region>": "ap-northeast-1", "<AWS::AccountId>": "1" * 12}
+    for stack, template in made.templates.items():
+        resources = template["Resources"]
+        for role in (one["Properties"] for one in resources.values() if one["Type"] == "AWS::IAM::Role"):
+            text = json.dumps(plain([policy["PolicyDocument"] for policy in role.get("Policies", ())]))
+            for name in re.findall(r"<(\w+)\.Arn>", text):
+                function = resources[name]["Properties"].get("FunctionName", "x" * 40)
+                text = text.replace(
+                    f"<{name}.Arn>", f"arn:aws-us-gov:lambda:ap-northeast-1:{'1' * 12}:function:{function}"
+                )
+            for short, full in longest.items():
+                text = text.replace(short, full)
+            assert len(re.sub(r"\s", "", text)) < 10_240, (stack, role.get("Description"))
 
 
 def test_sign_in(allowed):
@@ -117,8 +185,18 @@ def short(resource, system):
         return own[1]
     if kept := re.match(r"<(FailedRuns)[0-9A-F]{8}\.Arn>", resource):
         return kept[1]
+    if files := re.fullmatch(rf"arn:<[^>]+>:s3:::citypass-prod-files-<[^>]+>-<[^>]+>/(\w+)/{system}/\*", resource):
+        return f"files: {files[1]}"
     prefix = r"arn:<AWS::Partition>:(?:sqs|dynamodb):<AWS::Region>:<AWS::AccountId>:(?:table/)?citypass-prod-"
     return re.sub(f"^{prefix}{system}-", "", resource)
+
+
+S3_NAMES = {
+    "CreateMultipartUpload": ("PutObject",),
+    "UploadPart": ("PutObject",),
+    "CompleteMultipartUpload": ("PutObject",),
+    "DeleteObject": ("DeleteObject", "DeleteObjectVersion"),
+}
 
 
 def granted(function):
@@ -133,10 +211,17 @@ def granted(function):
                     yield "dynamodb:Query", f"{resource.name}/index/{index}", ""
                 for key_action in WRITE_KEY if grant.verb != "read" else WRITE_KEY[:2]:
                     yield key_action, "Key", "StringEquals"
+            elif grant.service == "s3":
+                for name in S3_NAMES.get(action, (action,)):
+                    yield f"s3:{name}", f"files: {resource.name}", ""
             elif grant.service == "sqs":
                 yield f"sqs:{action.removesuffix('Batch')}", f"{resource.name}.fifo", ""
             else:
                 yield (f"{grant.service}:{action}", *own[grant.service])
+        if grant.service == "s3" and grant.verb != "remove":
+            yield "kms:Decrypt", "Key", "StringEquals"
+        if grant.service == "s3" and grant.verb == "store":
+            yield "kms:GenerateDataKey", "Key", "StringEquals"
         if grant.service == "secretsmanager":
             yield "kms:Decrypt", "Key", "StringEquals"
     if isinstance(function, Worker):
@@ -161,7 +246,10 @@ def test_no_role_of_a_system_has_a_wildcard(stage, request, plain):
                 for statement in policy["PolicyDocument"]["Statement"]:
                     assert not [action for action in statement["Action"] if "*" in action]
                     resources = plain(statement["Resource"])
-                    assert "*" not in "".join([resources] if isinstance(resources, str) else resources)
+                    for resource in [resources] if isinstance(resources, str) else resources:
+                        # Files have names that are made while functions run.
+                        own_files = re.sub(rf"(-files-[^/]+/[a-z]+/{system}/)\*$", r"\1", resource)
+                        assert "*" not in own_files
 
 
 def test_every_function_has_a_role_of_its_own(prod):

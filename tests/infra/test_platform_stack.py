@@ -2,6 +2,8 @@
 
 import pytest
 
+from infra.discovery import systems
+
 
 def test_key_turns_and_has_a_name(prod):
     assert prod.one("platform", "AWS::KMS::Key")["EnableKeyRotation"] is True
@@ -30,8 +32,37 @@ def test_files_are_encrypted_and_their_accesses_written_down(prod):
     (rule,) = files["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
     assert rule["BucketKeyEnabled"] is True
-    prefixes = {rule.get("Prefix"): rule for rule in files["LifecycleConfiguration"]["Rules"]}
-    assert prefixes["exports/"]["ExpirationInDays"] == 7
+
+
+def test_only_exports_expire(prod, plain):
+    name = "citypass-prod-files-<AWS::AccountId>-<AWS::Region>"
+    files = prod.one("platform", "AWS::S3::Bucket", BucketName=name)
+
+    assert files["VersioningConfiguration"] == {"Status": "Enabled"}
+    rules = files["LifecycleConfiguration"]["Rules"]
+    assert {rule["Status"] for rule in rules} == {"Enabled"}
+    assert [(rule.get("Prefix"), rule["ExpirationInDays"]) for rule in rules if "ExpirationInDays" in rule] == [
+        ("exports/", 7)
+    ]
+    # What was replaced or removed stays for a while, and half a file for a day.
+    everywhere = next(rule for rule in rules if "Prefix" not in rule)
+    assert everywhere["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+    assert everywhere["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+
+
+@pytest.mark.parametrize("stage", ["prod", "local"])
+def test_functions_know_the_bucket_by_the_name_it_has(stage, request, plain):
+    made = request.getfixturevalue(stage)
+    names = [plain(bucket.get("BucketName")) for bucket in made.properties("platform", "AWS::S3::Bucket")]
+    known = {
+        plain(function["Environment"]["Variables"]["FILES_BUCKET"])
+        for system in systems()
+        for function in made.properties(system, "AWS::Lambda::Function")
+        if "FILES_BUCKET" in function["Environment"]["Variables"]
+    }
+
+    assert f"citypass-{stage}-files-<AWS::AccountId>-<AWS::Region>" in names
+    assert known <= set(names)
 
 
 @pytest.mark.parametrize("stage", ["prod", "local"])

@@ -4,7 +4,7 @@ import pytest
 
 from local import deployment
 from local.cloud import Cloud
-from local.deployment import _complaint, _made_from, deploy
+from local.deployment import _complaint, _made_from, deploy, function_variables
 from local.steps import Problem
 
 
@@ -36,6 +36,32 @@ def test_other_sources_or_endpoints_are_another_deployment(tmp_path: Path, monke
     assert _made_from({"LINE_API_ENDPOINT": "http://b"}) != first
     (tmp_path / "functions" / "x.py").write_text("new")
     assert _made_from({"LINE_API_ENDPOINT": "http://a"}) != first
+
+
+ENDPOINTS = {
+    "LINE_API_ENDPOINT": "http://127.0.0.1:8791",
+    "WECHAT_API_ENDPOINT": "http://localhost:8792/wechat",
+    "MESSENGER_API_ENDPOINT": "https://graph.facebook.com",
+}
+
+
+CROS = "http://127.0.0.1:8794"
+
+
+def test_tenants_may_name_the_stand_ins_of_the_channels_and_of_cros() -> None:
+    places = "127.0.0.1:8791,localhost:8792,127.0.0.1:8794"
+    assert function_variables(ENDPOINTS, {}, cros=CROS) == ENDPOINTS | {"OUTBOUND_EXCEPTIONS": places}
+    assert function_variables({"LINE_API_ENDPOINT": "https://api.line.me"}, {}, cros=CROS) == {
+        "LINE_API_ENDPOINT": "https://api.line.me"
+    }
+
+
+def test_what_the_environment_says_of_addresses_holds() -> None:
+    said = {"OUTBOUND_EXCEPTIONS": "127.0.0.1:9999", "PUBLIC_URL": "https://tunnel.example.com"}
+
+    told = function_variables(ENDPOINTS, said | {"OTHER": "x"}, cros=CROS)
+    assert told == ENDPOINTS | said
+    assert _made_from(told) != _made_from(function_variables(ENDPOINTS, {}, cros=CROS))
 
 
 def test_a_failed_deployment_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,7 @@ def gateway(answers: dict[str, Any]) -> Any:
         _header_ci=lambda headers, name: headers.get(name, ""),
         _gw_error=lambda status, message: (status, {}, message.encode()),
         _authorize_request_v1=authorize,
+        _media_type_matches=lambda media_type, binary: bool(media_type) and media_type in (binary or ()),
     )
 
     async def execute(api_id: str, status: int) -> Any:
@@ -109,6 +110,15 @@ def test_a_method_with_a_pool_wants_its_token() -> None:
     assert context["claims"]["cognito:username"] == "0001"
     assert authorize(method, {}) == ((401, {}, b"Unauthorized"), None)
     assert authorize({"authorizationType": "NONE"}, {}) == (None, None)
+
+
+@pytest.mark.parametrize("media_type", [None, "", "*/*", "text/html", "image/png"])
+def test_an_api_that_takes_everything_for_bytes_does_so_whatever_is_sent_or_accepted(media_type: str | None) -> None:
+    module = gateway({})
+
+    assert module._media_type_matches(media_type, ["*/*"]) is True
+    assert module._media_type_matches(media_type, ["image/png"]) is (media_type == "image/png")
+    assert module._media_type_matches(media_type, None) is False
 
 
 def test_queues_keep_their_address_and_hand_out_again_what_nobody_holds() -> None:
@@ -148,4 +158,5 @@ def test_ministack_still_has_what_is_replaced() -> None:
     assert names[:7] == ["api_id", "stage_name", "method_obj", "method", "request_path", "resource", "headers"]
     assert next(iter(inspect.signature(module._handle_execute_in_scope).parameters)) == "api_id"
     assert list(inspect.signature(module._gw_error).parameters) == ["status", "message"]
+    assert list(inspect.signature(module._media_type_matches).parameters) == ["media_type", "binary_media_types"]
     assert list(inspect.signature(module._header_ci).parameters) == ["headers", "name"]

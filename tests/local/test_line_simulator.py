@@ -1,5 +1,6 @@
 import hashlib
 import http.client
+import io
 import json
 import socket
 import subprocess
@@ -9,9 +10,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from PIL import Image
 
+from local.line_http import fingerprint
 from local.line_simulator import Content, Delivery, LineSimulator
 
 ANN = "U" + "a" * 32
@@ -21,6 +25,18 @@ GROUP = "C" + "d" * 32
 KEY = "123e4567-e89b-12d3-a456-426614174000"
 HELLO = {"type": "text", "text": "hello"}
 PLACE = {"type": "location", "title": "Taipei 101", "address": "Xinyi", "latitude": 25.0, "longitude": 121.5}
+MENUS, APPS = "/v2/bot/richmenu", "/liff/v1/apps"
+FIRST = f"richmenu-{1:032x}"
+MENU = {
+    "size": {"width": 2500, "height": 1686},
+    "selected": True,
+    "name": "menu",
+    "chatBarText": "menu",
+    "areas": [
+        {"bounds": {"x": 0, "y": 0, "width": 2500, "height": 1686}, "action": {"type": "message", "text": "hello"}}
+    ],
+}
+VIEW = {"type": "full", "url": "https://x.example.com"}
 REPLY, PUSH, MULTICAST = (f"/v2/bot/message/{kind}" for kind in ("reply", "push", "multicast"))
 
 
@@ -65,6 +81,31 @@ def ask(
 def control(line: LineSimulator, path: str, body: Any = None) -> tuple[int, Any]:
     method = "GET" if body is None else "POST"
     return ask(line, method, f"/_simulator/{path}", body, token=None)[:2]
+
+
+def form(line: LineSimulator, path: str, fields: dict[str, str]) -> tuple[int, Any, dict[str, str]]:
+    return ask(line, "POST", path, urlencode(fields), token=None, Content_Type="application/x-www-form-urlencoded")
+
+
+def issued(line: LineSimulator, channel: str, secret: str) -> tuple[int, Any, dict[str, str]]:
+    fields = {"grant_type": "client_credentials", "client_id": channel, "client_secret": secret}
+    return form(line, "/oauth2/v3/token", fields)
+
+
+def picture() -> bytes:
+    data = io.BytesIO()
+    Image.new("RGB", (2500, 1686)).save(data, "PNG")
+    return data.getvalue()
+
+
+PICTURE = picture()
+
+
+def made(line: LineSimulator) -> str:
+    """Makes a menu with a picture."""
+    menu_id: str = ask(line, "POST", MENUS, MENU)[1]["richMenuId"]
+    assert ask(line, "POST", f"{MENUS}/{menu_id}/content", PICTURE, Content_Type="image/png")[0] == 200
+    return menu_id
 
 
 def request_id(number: int) -> str:
@@ -285,6 +326,54 @@ class TestMessages:
             assert ask(line, "POST", PUSH, {"to": ANN, "messages": [HELLO]})[0] == 200
             assert ask(line, "GET", "/v2/bot/message/quota/consumption")[1] == {"totalUsage": 3}
 
+    def test_of_a_quota_that_is_set_while_running(self, line: LineSimulator) -> None:
+        assert control(line, "quota", {"limit": 10, "used": 9}) == (200, {})
+
+        assert ask(line, "GET", "/v2/bot/message/quota")[1] == {"type": "limited", "value": 10}
+        assert ask(line, "GET", "/v2/bot/message/quota/consumption")[1] == {"totalUsage": 9}
+        assert ask(line, "POST", MULTICAST, {"to": [ANN, BOB], "messages": [HELLO]})[0] == 429
+        assert ask(line, "POST", PUSH, {"to": ANN, "messages": [HELLO]})[0] == 200
+        assert ask(line, "POST", PUSH, {"to": ANN, "messages": [HELLO]})[:2] == (
+            429,
+            {"message": "You have reached your monthly limit."},
+        )
+        line.set_quota(None)
+        assert ask(line, "POST", PUSH, {"to": ANN, "messages": [HELLO]})[0] == 200
+        assert len(line.sent) == 2
+
+
+class TestDeliveries:
+    def test_are_counted_by_person_since_a_mark(self, line: LineSimulator) -> None:
+        people = [f"U{number:032x}" for number in range(1000)]
+        ask(line, "POST", PUSH, {"to": ANN, "messages": [HELLO]})
+        mark = control(line, "messages")[1]["last"]
+        for start in (0, 500):
+            body = {"to": people[start : start + 500], "messages": [HELLO, PLACE]}
+            assert ask(line, "POST", MULTICAST, body)[0] == 200
+        ask(line, "POST", PUSH, {"to": people[7], "messages": [HELLO]})
+        ask(line, "POST", REPLY, {"replyToken": "nobodys", "messages": [HELLO]})
+
+        assert control(line, f"deliveries?since={mark}") == (
+            200,
+            {"people": 1000, "twice": [people[7]], "last": mark + 2002},
+        )
+        assert control(line, "deliveries")[1]["people"] == 1001
+        assert (line.deliveries(mark)[people[7]], line.deliveries(mark)[ANN]) == (2, 0)
+        assert (line.deliveries(line.last), line.last) == ({}, mark + 2002)
+
+    def test_of_one_person_are_found_among_many(self, line: LineSimulator) -> None:
+        people = [f"U{number:032x}" for number in range(500)]
+        ask(line, "POST", MULTICAST, {"to": [*people[1:], people[1]], "messages": [HELLO, PLACE]})
+        ask(line, "POST", PUSH, {"to": GROUP, "messages": [HELLO]})
+
+        found = [(one.seq, one.message) for one in line.messages(people[1])]
+        assert found == [(1, HELLO), (2, PLACE), (999, HELLO), (1000, PLACE)]
+        assert [one.seq for one in line.messages(people[499], after=997)] == [998]
+        # Its bytes stand in the list, across two people.
+        assert line.messages("U" + people[300][3:] + "00") == []
+        assert [one.seq for one in line.messages(GROUP)] == [1001]
+        assert line.messages("ann") == []
+
 
 class TestReading:
     def test_profiles(self, line: LineSimulator) -> None:
@@ -483,6 +572,20 @@ class TestFailures:
         assert len(line.sent) == delivered
         assert [call.status for call in line.calls] == ["timeout"]
 
+    def test_may_come_every_so_many_calls(self, line: LineSimulator) -> None:
+        line.fail(PUSH, 500, every=3, accept=True)
+        line.fail(PUSH, 429, every=2, times=1)
+
+        statuses = [ask(line, "POST", PUSH, {"to": ANN, "messages": [HELLO]})[0] for _ in range(9)]
+
+        assert statuses == [200, 429, 500, 200, 200, 500, 200, 200, 500]
+        assert len(line.sent) == 8
+
+    def test_come_at_least_every_call(self, line: LineSimulator) -> None:
+        assert control(line, "failures", {"path": PUSH, "status": 500, "every": 2}) == (200, {})
+        with pytest.raises(ValueError, match="every is less than 1: 0"):
+            line.fail(PUSH, 500, every=0)
+
     def test_hide_no_refusal(self, line: LineSimulator) -> None:
         line.fail(PUSH, 500, accept=True)
 
@@ -491,6 +594,222 @@ class TestFailures:
     def test_with_an_unknown_ending_are_refused(self, line: LineSimulator) -> None:
         with pytest.raises(ValueError, match="neither a number, closed nor timeout: late"):
             line.fail(PUSH, "late")  # type: ignore[arg-type]
+
+
+class TestRichMenus:
+    def test_are_made_in_one_channel(self, line: LineSimulator) -> None:
+        status, answer, _ = ask(line, "POST", MENUS, MENU)
+
+        assert (status, answer) == (200, {"richMenuId": FIRST})
+        assert ask(line, "GET", f"{MENUS}/{FIRST}")[:2] == (200, {"richMenuId": FIRST, **MENU})
+        assert ask(line, "GET", f"{MENUS}/list")[1] == {"richmenus": [{"richMenuId": FIRST, **MENU}]}
+        assert ask(line, "GET", f"{MENUS}/list", token="other")[1] == {"richmenus": []}
+        assert ask(line, "GET", f"{MENUS}/{FIRST}", token="other")[0] == 404
+        assert list(line.rich_menus) == [fingerprint("channel-token")]
+
+    def test_need_all_their_properties(self, line: LineSimulator) -> None:
+        flawed = (
+            400,
+            {"message": "The request body has 1 error(s)", "details": [{"message": "is required", "property": "name"}]},
+        )
+        menu = {key: value for key, value in MENU.items() if key != "name"}
+
+        assert ask(line, "POST", MENUS, menu)[:2] == flawed
+        assert ask(line, "POST", f"{MENUS}/validate", menu)[:2] == flawed
+        assert ask(line, "POST", f"{MENUS}/validate", MENU)[:2] == (200, {})
+        assert line.rich_menus == {}
+
+    def test_take_no_retry_key(self, line: LineSimulator) -> None:
+        answer = ask(line, "POST", MENUS, MENU, X_Line_Retry_Key=KEY)
+
+        assert answer[:2] == (400, {"message": "The retry key is invalid"})
+
+    def test_are_1000_at_most(self, line: LineSimulator) -> None:
+        connection = http.client.HTTPConnection(line.url.removeprefix("http://"), timeout=30)
+        statuses = []
+        for _ in range(1001):
+            headers = {"Authorization": "Bearer t", "Content-Type": "application/json"}
+            connection.request("POST", MENUS, json.dumps(MENU), headers)
+            response = connection.getresponse()
+            response.read()
+            statuses.append(response.status)
+        connection.close()
+
+        assert statuses == [200] * 1000 + [400]
+
+    def test_show_only_with_a_picture(self, line: LineSimulator) -> None:
+        ask(line, "POST", MENUS, MENU)
+        missing = (400, {"message": "must upload richmenu image before applying it to user", "details": []})
+
+        assert ask(line, "POST", f"/v2/bot/user/all/richmenu/{FIRST}")[:2] == missing
+        assert ask(line, "POST", f"/v2/bot/user/{ANN}/richmenu/{FIRST}")[:2] == missing
+        assert ask(line, "POST", f"{MENUS}/bulk/link", {"richMenuId": FIRST, "userIds": [ANN]})[:2] == missing
+        alias = {"richMenuAliasId": "tab", "richMenuId": FIRST}
+        assert ask(line, "POST", f"{MENUS}/alias", alias)[:2] == (400, {"message": "richmenu not found", "details": []})
+        assert ask(line, "GET", f"{MENUS}/{FIRST}/content")[0] == 404
+
+    def test_keep_their_picture(self, line: LineSimulator) -> None:
+        path = f"{MENUS}/{FIRST}/content"
+        ask(line, "POST", MENUS, MENU)
+
+        assert ask(line, "POST", path, PICTURE, Content_Type="text/plain")[0] == 415
+        refused = ask(line, "POST", path, PICTURE, Content_Type="image/jpeg")
+        assert refused[:2] == (400, {"message": "The image size is not allowed for richmenu"})
+        assert ask(line, "POST", path, PICTURE, Content_Type="image/png")[:2] == (200, {})
+        assert ask(line, "POST", path, PICTURE, Content_Type="image/png")[:2] == (
+            400,
+            {"message": "An image has already been uploaded to the richmenu"},
+        )
+        status, data, headers = ask(line, "GET", path)
+        assert (status, data, headers["content-type"]) == (200, PICTURE, "image/png")
+        assert line.calls[-2].body == f"{len(PICTURE)} bytes of image/png"
+
+    def test_are_shown_to_friends_and_to_everybody(self, line: LineSimulator) -> None:
+        menu_id = made(line)
+        line.set_person(CAT, unknown=True)
+        default, own = "/v2/bot/user/all/richmenu", f"/v2/bot/user/{ANN}/richmenu"
+
+        assert ask(line, "GET", default)[:2] == (404, {"message": "no default richmenu", "details": []})
+        assert ask(line, "POST", f"{default}/{menu_id}")[:2] == (200, {})
+        assert ask(line, "GET", default)[1] == {"richMenuId": menu_id}
+        assert ask(line, "GET", own)[:2] == (404, {"message": "the user has no richmenu", "details": []})
+        linked = ask(line, "POST", f"{MENUS}/bulk/link", {"richMenuId": menu_id, "userIds": [ANN, BOB, CAT]})
+        assert linked[:2] == (202, {})
+        assert ask(line, "GET", own)[1] == {"richMenuId": menu_id}
+        assert ask(line, "POST", f"{MENUS}/bulk/unlink", {"userIds": [BOB]})[:2] == (202, {})
+        token = fingerprint("channel-token")
+        assert control(line, "rich-menus") == (
+            200,
+            {
+                "channels": {
+                    token: {
+                        "menus": [{"richMenuId": menu_id, **MENU, "image": "image/png"}],
+                        "default": menu_id,
+                        "links": {ANN: menu_id},
+                        "aliases": {},
+                    }
+                }
+            },
+        )
+
+        assert ask(line, "DELETE", f"{MENUS}/{menu_id}")[:2] == (200, {})
+        assert ask(line, "GET", default)[0] == ask(line, "GET", own)[0] == 404
+
+    def test_link_nobody_when_one_id_is_malformed(self, line: LineSimulator) -> None:
+        menu_id = made(line)
+
+        refused = ask(line, "POST", f"{MENUS}/bulk/link", {"richMenuId": menu_id, "userIds": [ANN, "bob"]})
+
+        message = "The property, 'userIds[1]', in the request body is invalid (line: -, column: -)"
+        assert refused[:2] == (400, {"message": message})
+        for users in ([], [ANN] * 501, None):
+            assert ask(line, "POST", f"{MENUS}/bulk/unlink", {"userIds": users})[0] == 400
+        assert line.rich_menus[fingerprint("channel-token")]["links"] == {}
+
+    def test_have_aliases(self, line: LineSimulator) -> None:
+        menu_id = made(line)
+        alias = {"richMenuAliasId": "tab", "richMenuId": menu_id}
+
+        assert ask(line, "POST", f"{MENUS}/alias", alias)[:2] == (200, {})
+        assert ask(line, "POST", f"{MENUS}/alias", alias)[:2] == (
+            400,
+            {"message": "conflict richmenu alias id", "details": []},
+        )
+        assert ask(line, "GET", f"{MENUS}/alias/tab")[:2] == (200, alias)
+        assert ask(line, "POST", f"{MENUS}/alias/tab", {"richMenuId": menu_id})[:2] == (200, {})
+        assert ask(line, "POST", f"{MENUS}/alias/other", {"richMenuId": menu_id})[:2] == (
+            404,
+            {"message": "richmenu alias not found", "details": []},
+        )
+        assert ask(line, "GET", f"{MENUS}/alias/list")[1] == {"aliases": [alias]}
+        assert ask(line, "DELETE", f"{MENUS}/alias/tab")[:2] == (200, {})
+        assert ask(line, "DELETE", f"{MENUS}/alias/tab")[0] == 404
+
+    def test_are_limited_by_the_hour_when_told(self, line: LineSimulator) -> None:
+        assert control(line, "rich-menus/limit", {"perHour": 2}) == (200, {})
+
+        assert [ask(line, "POST", MENUS, MENU)[0] for _ in range(3)] == [200, 200, 429]
+        assert [ask(line, "DELETE", f"{MENUS}/{FIRST}")[0] for _ in range(3)] == [200, 404, 429]
+        line.limit_rich_menus(None)
+        assert ask(line, "POST", MENUS, MENU)[0] == 200
+
+
+class TestLogin:
+    def test_issues_tokens_for_the_right_secret(self, line: LineSimulator) -> None:
+        assert control(line, "login-channels", {"id": "77", "secret": "s3cret"}) == (200, {})
+
+        assert issued(line, "77", "wrong")[:2] == (
+            400,
+            {"error": "invalid_client", "error_description": "invalid client_secret"},
+        )
+        status, answer, _ = issued(line, "77", "s3cret")
+        assert (status, answer["token_type"], answer["expires_in"]) == (200, "Bearer", 899)
+        assert "s3cret" not in str(line.calls)
+        assert issued(line, "78", "anything")[0] == 200
+
+    def test_keeps_liff_apps_by_channel(self, line: LineSimulator) -> None:
+        token = issued(line, "77", "s")[1]["access_token"]
+        app = {"view": {"type": "full", "url": "https://chat.example.com/liff"}, "description": "entry"}
+
+        assert ask(line, "GET", APPS, token="channel-token")[0] == 401
+        assert ask(line, "GET", APPS, token=token)[0] == 404
+        status, answer, _ = ask(line, "POST", APPS, app, token=token)
+        liff_id = answer["liffId"]
+        assert (status, liff_id[:3]) == (200, "77-")
+        change = {"view": {"url": "https://chat.example.com/other"}}
+        assert ask(line, "PUT", f"{APPS}/{liff_id}", change, token=token)[:2] == (200, {})
+        shown = {**app, "liffId": liff_id, "view": {"type": "full", "url": "https://chat.example.com/other"}}
+        assert ask(line, "GET", APPS, token=token)[1] == {"apps": [shown]}
+        assert control(line, "liff-apps") == (200, {"channels": {"77": [shown]}})
+        other = issued(line, "78", "s")[1]["access_token"]
+        assert ask(line, "DELETE", f"{APPS}/{liff_id}", token=other)[0] == 404
+        assert ask(line, "DELETE", f"{APPS}/{liff_id}", token=token)[0] == 200
+        assert ask(line, "GET", APPS, token=token)[0] == 404
+
+    @pytest.mark.parametrize(
+        ("app", "flawed"),
+        [
+            ({}, ["view"]),
+            ({"view": {"type": "wide", "url": "http://x.example.com"}}, ["view.type", "view.url"]),
+            ({"view": {"type": "full", "url": "https://x.example.com/#a"}}, ["view.url"]),
+            ({"view": VIEW, "description": "My LINE page"}, ["description"]),
+            ({"view": VIEW, "scope": ["everything"], "botPrompt": "loud"}, ["scope", "botPrompt"]),
+        ],
+    )
+    def test_refuses_a_flawed_liff_app(self, line: LineSimulator, app: Any, flawed: list[str]) -> None:
+        token = issued(line, "77", "s")[1]["access_token"]
+
+        status, answer, _ = ask(line, "POST", APPS, app, token=token)
+
+        assert (status, [detail["property"] for detail in answer["details"]]) == (400, flawed)
+        assert line.liff_apps == {}
+
+    @pytest.mark.parametrize(
+        ("fields", "words"),
+        [
+            ({"id_token": "forged"}, "Invalid IdToken."),
+            ({"id_token": "old"}, "IdToken expired."),
+            ({"client_id": "78"}, "Invalid IdToken Audience."),
+            ({"nonce": "other"}, "Invalid IdToken Nonce."),
+        ],
+    )
+    def test_verifies_id_tokens(self, line: LineSimulator, fields: dict[str, str], words: str) -> None:
+        given = {"token": "genuine", "sub": ANN, "aud": "77", "exp": 4102444800, "nonce": "n"}
+        assert control(line, "id-tokens", given) == (200, {})
+        line.own_id_token("old", ANN, "77", exp=1)
+        genuine = {"id_token": "genuine", "client_id": "77"}
+
+        status, claims, _ = form(line, "/oauth2/v2.1/verify", genuine)
+        known = ("iss", "sub", "aud", "exp", "nonce")
+        assert (status, [claims[name] for name in known]) == (
+            200,
+            ["https://access.line.me", ANN, "77", 4102444800, "n"],
+        )
+        assert form(line, "/oauth2/v2.1/verify", genuine | fields)[:2] == (
+            400,
+            {"error": "invalid_request", "error_description": words},
+        )
+        assert "genuine" not in str(line.calls)
 
 
 class TestLongPoll:
@@ -567,16 +886,21 @@ class TestControl:
     def test_reset_forgets_everything_but_goes_on_counting(self, line: LineSimulator) -> None:
         line.set_person(BOB, blocked=True)
         line.fail(PUSH, 500, times=9)
+        line.set_quota(0)
+        line.own_id_token("genuine", ANN, "77")
+        made(line)
         ask(line, "POST", REPLY, {"replyToken": "r1", "messages": [HELLO]})
 
         assert control(line, "reset", {}) == (200, {})
 
-        assert (line.calls, line.sent) == ([], [])
+        assert (line.calls, line.sent, line.rich_menus, line.deliveries()) == ([], [], {}, {})
         assert control(line, "messages") == (200, {"messages": [], "last": 1})
         assert ask(line, "POST", REPLY, {"replyToken": "r1", "messages": [HELLO]})[0] == 200
         ask(line, "POST", PUSH, {"to": BOB, "messages": [HELLO]})
         assert [(delivery.seq, delivery.user) for delivery in line.sent] == [(2, None), (3, BOB)]
-        assert [call.request_id for call in line.calls] == [request_id(2), request_id(3)]
+        assert [call.request_id for call in line.calls] == [request_id(4), request_id(5)]
+        assert form(line, "/oauth2/v2.1/verify", {"id_token": "genuine", "client_id": "77"})[0] == 400
+        assert ask(line, "POST", MENUS, MENU)[1] == {"richMenuId": f"richmenu-{2:032x}"}
 
     @pytest.mark.parametrize(
         ("path", "body", "status"),
@@ -588,6 +912,12 @@ class TestControl:
             ("failures", {"path": PUSH, "status": "late"}, 400),
             ("reply-tokens", {"token": "r1"}, 400),
             (f"users/{ANN}", {"age": 7}, 400),
+            ("deliveries?since=x", None, 400),
+            ("failures", {"path": PUSH, "status": 500, "every": 0}, 400),
+            ("quota", {}, 400),
+            ("id-tokens", {"token": "t"}, 400),
+            ("login-channels", {"id": "77"}, 400),
+            ("rich-menus/limit", {}, 400),
         ],
     )
     def test_refuses_what_it_does_not_understand(self, line: LineSimulator, path: str, body: Any, status: int) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from chatbot.graph import flaws_of_nodes
 from local import demo_bot
-from local.seed import line_credentials, new_account_id, new_password, tenants, write_json
+from local.seed import line_credentials, new_account_id, new_password, other_channels, tenants, write_json
 
 
 def test_new_tenants_have_everything_and_share_nothing() -> None:
@@ -39,6 +39,26 @@ def test_a_real_channel_takes_the_place_of_the_made_up_one() -> None:
 
     assert (tenant.accountSecret, tenant.accountToken) == ("secret", "token")
     assert line_credentials({"LINE_CHANNEL_SECRET": "secret"}) is None
+
+
+def test_the_first_tenant_has_channels_of_messenger_and_wechat() -> None:
+    made = other_channels({})
+
+    assert {name: channel.accountType for name, channel in made.items()} == {"messenger": "fb", "wechat": "wechat"}
+    assert [bool(channel.appId) for channel in made.values()] == [False, True]
+    assert len({value for one in made.values() for value in asdict(one).values()}) == 10
+    wanted = f"http://x/local/api/wechat?adminid=0001&accountid={made['wechat'].accountId}"
+    assert made["wechat"].webhook("http://x/local", "0001") == wanted
+
+
+def test_channels_that_are_known_stay() -> None:
+    made = other_channels({})
+    kept = {name: asdict(channel) for name, channel in made.items()}
+
+    assert other_channels({"chatbot": kept}) == made
+    assert other_channels({"chatbot": {"wechat": kept["wechat"], "messenger": "?"}})["wechat"] == made["wechat"]
+    broken = {**kept["wechat"], "appId": None}
+    assert other_channels({"chatbot": {"wechat": broken}})["wechat"] != made["wechat"]
 
 
 def test_passwords_have_every_kind_of_character() -> None:

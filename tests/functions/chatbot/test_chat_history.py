@@ -4,15 +4,17 @@ import csv
 import gzip
 import io
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 
 import jwt
 import pytest
 
-from chatbot import users
+from chatbot import exports, reports, users
 from functions.chatbot.get_chat_history import get_chat_history
 from functions.chatbot.get_chat_history_csv import get_chat_history_csv
+from kernel import wire
 from kernel.operations import answer_size
 from kernel.settings import settings
 from tests.functions.chatbot.examples import (
@@ -31,6 +33,7 @@ from tests.functions.chatbot.examples import (
     refused,
     user_row,
 )
+from tests.functions.chatbot.stored_files import after_put, drop_exports, stored_files
 
 CSV = "text/csv; charset=utf-8"
 HEADER = "userid,username,userpicture,accounttype,accountstatus,nodeid,tags,followtime,accesstime,createtime\n"
@@ -165,7 +168,7 @@ PERIODS = [
 
 
 def test_the_period_holds_both_its_ends(cloud, partner, monkeypatch):
-    monkeypatch.setattr(users, "_ROWS_A_READ", 2)
+    monkeypatch.setattr(reports, "_ROWS_A_READ", 2)
     for name, after in zip("abcde", (0, 1, 500, 1000, 86_400_000), strict=True):
         add_users(user_row(f"U{name}", user_name=name, access_time=NOON + timedelta(milliseconds=after)))
 
@@ -188,19 +191,55 @@ TIMES = {
 }  # fmt: skip
 
 
-def test_refuses(cloud, partner, refuses, monkeypatch):
+def test_refuses(partner, refuses):
     body = {**IDS, **DAY}
     cases = [({**body, "startTime": time}, message) for message, times in TIMES.items() for time in times]
     cases += [({**body, "endTime": "x"}, "endTime must be a time like 2024-01-28 06:04:25.693")]
     refuses(get_chat_history_csv, cases, headers=KEY)
 
+
+def moved(cloud):
+    """Return where a large export is, as the answer says."""
+    answer = exported(cloud)
+    assert (answer.status, answer.body, list(answer.more)) == (303, "", ["Location"])
+    return answer.more["Location"]
+
+
+def test_more_than_an_answer_holds_becomes_a_file(cloud, partner, monkeypatch):
     add_users(user_row())
-    size = answer_size(HEADER) + answer_size(LINE)
-    monkeypatch.setattr(users, "_CSV_LIMIT", size - 1)
-    too_much = "endTime leaves more records than one answer holds; ask for less"
-    refuses(get_chat_history_csv, [(body, too_much)], headers=KEY)
-    monkeypatch.setattr(users, "_CSV_LIMIT", size)
+    monkeypatch.setattr(reports, "_INLINE_BYTES", answer_size(HEADER + LINE))
     assert exported(cloud) == (200, HEADER + LINE, CSV)
+    assert cloud.rows("exports") == []
+    monkeypatch.setattr(reports, "_INLINE_BYTES", answer_size(HEADER + LINE) - 1)
+
+    location = moved(cloud)
+
+    file = wire.send("GET", location, {})
+    assert (file.status, file.headers["content-type"], file.body.decode()) == (200, CSV, HEADER + LINE)
+    assert cloud.queued(exports.EXPORTS) == []
+
+
+def test_a_file_that_takes_longer_is_written_by_the_worker(cloud, partner, monkeypatch):
+    monkeypatch.setattr(reports, "_INLINE_BYTES", 0)
+    monkeypatch.setattr(reports, "_ROWS_A_READ", 1)
+    monkeypatch.setattr(exports, "SECONDS_AT_ONCE", 0)
+    add_users(user_row("Ua"), user_row("Ub"))
+
+    location = moved(cloud)
+
+    assert re.fullmatch(r"https://chat\.example\.com/exports/[0-9A-Za-z_-]+", location)
+    assert len(cloud.queued(exports.EXPORTS)) == 1
+
+
+def test_a_file_is_not_kept_when_the_users_are_erased_meanwhile(cloud, partner, monkeypatch):
+    add_users(user_row())
+    monkeypatch.setattr(reports, "_INLINE_BYTES", 0)
+
+    with after_put(drop_exports):
+        answer = exported(cloud)
+
+    assert answer == refused("the users' data was erased meanwhile")
+    assert stored_files(cloud) == []
 
 
 def test_a_partners_key_opens_its_tenants_until_it_expires(cloud, account, foreign):

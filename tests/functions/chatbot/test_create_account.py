@@ -2,12 +2,16 @@ from datetime import timedelta
 
 import pytest
 
-from chatbot import accounts, copies
+from chatbot import accounts
 from chatbot.scenarios import writes_of
 from chatbot.tables import (
     AccountIdTable,
     AccountTable,
+    FormTable,
+    IconTable,
+    NameTable,
     ScenarioTable,
+    SegmentTable,
     TagTable,
     TriggerTable,
     VariableTable,
@@ -16,6 +20,7 @@ from chatbot.tables import (
 from functions.chatbot.create_account import create_account
 from kernel import aws
 from kernel.audit import digest
+from kernel.running import Running
 from kernel.tables import Change, Put, commit, replace
 from tests.functions.chatbot.examples import (
     FUNCTIONS,
@@ -100,6 +105,18 @@ ACCEPTED = {
     "stage-in-the-path": (f"/stage{LINE}", {}, {}),
     "fb": (FB, {"accountType": "fb"}, {"accountType": "fb"}),
     "wechat": (WECHAT, {"accountType": "wechat", "appId": "wx1"}, {"accountType": "wechat", "appId": "wx1"}),
+    "wechat-encrypted": (
+        WECHAT,
+        {"accountType": "wechat", "appId": "wx1", "encodingAesKey": "aB0" + "c" * 40},
+        {"accountType": "wechat", "appId": "wx1"},
+    ),
+    "wechat-not-encrypted": (
+        WECHAT,
+        {"accountType": "wechat", "appId": "wx1", "encodingAesKey": ""},
+        {"accountType": "wechat", "appId": "wx1"},
+    ),
+    "no-key-of-another-kind": (LINE, {"encodingAesKey": ""}, {}),
+    "null-key-of-another-kind": (LINE, {"encodingAesKey": None}, {}),
     "appId-of-another-kind": (LINE, {"appId": "app"}, {"appId": "app"}),
     "long-credentials": (LINE, LONG := {"accountToken": "t" * 1000, "accountSecret": "~" * 1000}, LONG),
     "no-name": (LINE, {"accountName": ""}, {"accountName": ""}),
@@ -171,6 +188,12 @@ def test_refuses(refuses, account, foreign):
             (channel("line", FB), PATH.format(LINE, "line")),
             (channel("wechat", WECHAT), "appId is required for accountType wechat"),
             (channel("wechat", WECHAT, appId=""), "appId is required for accountType wechat"),
+            *(
+                (channel("wechat", WECHAT, appId="wx1", encodingAesKey=key), f"encodingAesKey {NOT_ALLOWED}")
+                for key in ("k" * 42, "k" * 44, "k" * 42 + "+", "k" * 42 + "測", "k" * 43 + "\n", " ")
+            ),
+            ({**EXAMPLE, "encodingAesKey": "k" * 43}, "encodingAesKey is only for accountType wechat"),
+            (channel("fb", FB, encodingAesKey="k" * 43), "encodingAesKey is only for accountType wechat"),
         ],
     )
 
@@ -200,7 +223,18 @@ def leading_to(first, second, third):
         node("tap", flex_config=[{"replacement_str": "a", "scenarioId": second}], nextScenario=""),
         node("reply", userAction={"userReply": {"variable": {"scenarioId": {"name": "scenarioId"}}, "validate": ends}}),
         node("call", externalApi={"cros": {"enable": False, "responseSetting": ends}}),
+        node("shop", nodeConst={"trackClicks": True}, type="flex", title="shop", template=SHOP),
     ]  # fmt: skip
+
+
+SHOP = {
+    "type": "bubble",
+    "body": {
+        "type": "box",
+        "layout": "vertical",
+        "contents": [{"type": "button", "action": {"type": "uri", "label": "s", "uri": "https://shop.example.com/"}}],
+    },
+}
 
 
 @pytest.fixture
@@ -232,9 +266,20 @@ def listing(cloud, name, ids=NEW):
     return cloud.call(FUNCTIONS[name], ids).body["Result"]["data"]
 
 
-def test_copies_the_configuration_under_new_ids(cloud, source, monkeypatch):
+def test_a_copy_has_the_key_of_the_external_service_sealed_for_itself(cloud, account):
+    setting = documented("update_account_external_api_config")
+    assert cloud.call(FUNCTIONS["update_account_external_api_config"], setting).status == 200
+
+    assert cloud.call(create_account, {**EXAMPLE, "accountClone": IDS["accountId"]}) == ok()
+
+    cros = {"endpoint": "endPoint", "key": "key", "clientid": "clientId", "params": {"value": "employee_count"}}
+    assert [listed(cloud, ids)[0]["setting"] for ids in (IDS, NEW)] == [{"cros": cros}] * 2
+    stored = [AccountTable.find(*ids.values()).setting["cros"]["key"]["sealed"] for ids in (IDS, NEW)]
+    assert len(set(stored)) == 2
+
+
+def test_copies_the_configuration_under_new_ids(cloud, source):
     """Ways that led from one scenario to another lead from copy to copy; users stay where they are."""
-    monkeypatch.setattr(copies, "_BATCH", 2)
     before = cloud.everything()
 
     assert cloud.call(create_account, {**EXAMPLE, "accountClone": IDS["accountId"]}) == ok()
@@ -272,11 +317,22 @@ def left_by_a_broken_copy(since):
     """Put what is there when a copy was broken off half-way; it began at the given time."""
     left = ScenarioTable(
         account=TARGET, scenario_id="left", scenario_name="left", icon_url_id="", trigger="keyword",
-        keywords=["left"], nodes=[],
+        keywords=["left"], nodes=[], revision=1,
     )  # fmt: skip
-    commit(*writes_of(left, []))
+    with Running("broken_off"):
+        commit(*writes_of(left, []))
     commit(*(Put(TagTable(account=TARGET, colour_and_name=name, tag_name=name, color="", values=[])) for name in "ab"))
     commit(replace(VariableTable(account=TARGET, names=["left"])))
+    segment = SegmentTable(
+        account=TARGET, segment_id="left", segment_name="left", mode="CVKey", conditions=[], order_id="7",
+        is_default=False, scenario_id="", members=0,
+    )  # fmt: skip
+    commit(
+        Put(FormTable(account=TARGET, form_id="left", form_name="left", fields=["left"])),
+        Put(IconTable(account=TARGET, icon_id="left", icon_name="left", url="https://img.example.com/left.png")),
+        replace(segment),
+        Put(NameTable(account=TARGET, place="segment#left", owner="left")),
+    )
     ids = {"account_id": NEW["accountId"], "admin_id": NEW["adminId"]}
     commit(Put(AccountIdTable(**ids, claim="left", copied_since=since)))
 
@@ -291,8 +347,7 @@ def test_an_id_is_taken_while_a_copy_is_made_under_it(account, foreign, refuses)
 
 
 @pytest.mark.parametrize("clone", [True, False], ids=["as a copy", "empty"])
-def test_removes_what_a_broken_copy_left(cloud, source, monkeypatch, clone):
-    monkeypatch.setattr(copies, "_BATCH", 1)
+def test_removes_what_a_broken_copy_left(cloud, source, clone):
     left_by_a_broken_copy(NOW - timedelta(seconds=120))
 
     assert cloud.call(create_account, {**EXAMPLE, "accountClone": IDS["accountId"] if clone else ""}) == ok()
@@ -302,6 +357,10 @@ def test_removes_what_a_broken_copy_left(cloud, source, monkeypatch, clone):
     assert listing(cloud, "get_tag") == (listing(cloud, "get_tag", IDS) if clone else [])
     assert listing(cloud, "get_variable") == (["b", "a"] if clone else [])
     assert "left" not in {row["keyword"] for row in rows_of(cloud, TriggerTable)}
+    gone = (FormTable, IconTable, SegmentTable, NameTable)
+    assert [rows_of(cloud, table) for table in gone] == [[], [], [], []]
+    versions = {row["scenario"] for row in cloud.rows("scenario-versions")}
+    assert f"{TARGET}#left" not in versions
     assert {"account_id": NEW["accountId"], "admin_id": "0001"} in cloud.rows("account-ids")
 
 

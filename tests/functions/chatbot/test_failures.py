@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from kernel import secrets as opened
+from kernel.operations import Operation
 from tests.functions.chatbot.examples import (
     FUNCTIONS,
     IDS,
@@ -32,6 +33,17 @@ CREDENTIALS = {
     "lineLoginSecret": "secret-of-line-login",
 }
 BROKEN = refused("Internal error", 500)
+
+
+# Tokens of the samples are made up, and what is retired asks nobody.
+REFUSED_AT_ONCE = {
+    **dict.fromkeys(("receive_chichatcat_order", "receive_penglue_order", "receive_user_click"), 401),
+    **dict.fromkeys(("fetch_export", "user_segment_register_via_liff"), 401),
+    **dict.fromkeys(("open_link", "rich_message_api", "save_scenario_api", "schedule_users_import"), 400),
+    **dict.fromkeys(("show_picture", "show_whole_picture"), 404),
+}
+# Documented without a result.
+SHORTER = {"update_account_external_api_config": {"ErrorCode": 500, "ErrorMessage": "Internal error"}}
 
 
 class Between:
@@ -107,13 +119,23 @@ def test_what_breaks_is_answered_without_detail_and_logged_once(cloud, account, 
     written()
 
     for name, function in FUNCTIONS.items():
-        if name == "answer_line_event":
+        if not isinstance(function, Operation):
             continue
         with subtests.test(name):
             answer = function(sample(name), None)
 
-            assert (answer["statusCode"], json.loads(answer["body"]), answer["headers"]["Content-Type"]) == BROKEN
             lines = [json.loads(line) for line in written().splitlines()]
+            if name in REFUSED_AT_ONCE:
+                assert answer["statusCode"] == REFUSED_AT_ONCE[name]
+                assert not any(line.get("level") == "ERROR" for line in lines)
+                continue
+            status, body, content_type = BROKEN
+            body = SHORTER.get(name, body)
+            assert (answer["statusCode"], json.loads(answer["body"]), answer["headers"]["Content-Type"]) == (
+                status,
+                body,
+                content_type,
+            )
             (problem,) = (line for line in lines if line.get("level") == "ERROR")
             request_id = sample(name)["requestContext"]["requestId"]
             assert (problem["message"], problem["operation"], problem["request_id"]) == ("unexpected", name, request_id)

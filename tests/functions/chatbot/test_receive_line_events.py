@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from chatbot.line_events import LINE_EVENTS
+from chatbot.events import EVENTS
 from functions.chatbot.receive_line_events import receive_line_events
 from kernel.operations import event_of
 from tests.functions.chatbot.examples import (
@@ -25,6 +25,13 @@ from tests.functions.chatbot.examples import (
 # LINE looks at the status only.
 TAKEN = (200, "", "text/plain; charset=utf-8")
 SECRET = "fake-channel-secret"
+SAID = {
+    "kind": "text",
+    "user_id": USER_ID,
+    "at": "2024-01-28T06:05:33.830000Z",
+    "text": "keyword1",
+    "reply_token": "fake-reply-token",
+}
 QUERY = {"adminid": "0001", "accountid": IDS["accountId"]}
 EXAMPLE = documented("receive_line_events")
 (EVENT,) = EXAMPLE["events"]
@@ -46,13 +53,14 @@ def deliver(cloud, body, *, query=QUERY, secret=SECRET, **headers):
 
 
 def queued(cloud):
-    """Take what is on the queue: (event, group, deduplication id)."""
+    """Take what is on the queue: (event id, what was said, group, deduplication id)."""
     taken = []
-    for message in cloud.queued(LINE_EVENTS):
+    for message in cloud.queued(EVENTS):
         body = json.loads(message["body"])
-        assert body == {"admin_id": "0001", "account_id": IDS["accountId"], "event": body["event"]}
+        event_id, words = body["event_id"], body["said"]
+        assert body == {"admin_id": "0001", "account_id": IDS["accountId"], "event_id": event_id, "said": words}
         attributes = message["attributes"]
-        taken.append((body["event"], attributes["MessageGroupId"], attributes["MessageDeduplicationId"]))
+        taken.append((event_id, words, attributes["MessageGroupId"], attributes["MessageDeduplicationId"]))
     return taken
 
 
@@ -68,7 +76,8 @@ def webhook(*events):
 def test_queues_the_documented_event(cloud, account):
     assert deliver(cloud, EXAMPLE) == TAKEN
 
-    assert queued(cloud) == [(EVENT, digest(f"{PARTITION}{USER_ID}"), digest(f"{PARTITION}fake-event-id"))]
+    group, dedup = digest(f"{PARTITION}{USER_ID}"), digest(f"{PARTITION}fake-event-id")
+    assert queued(cloud) == [("fake-event-id", SAID, group, dedup)]
 
 
 def test_no_events_are_a_connection_check(cloud, account):
@@ -81,29 +90,36 @@ def test_no_events_are_a_connection_check(cloud, account):
 
 
 def test_events_of_a_user_are_a_group_in_their_order(cloud, account):
+    senders = ["Ua", "Ub", "Ua", "Uc", "Ua", "Ub"]
+    events = [event(number, {"type": "user", "userId": sender}) for number, sender in enumerate(senders)]
+
+    assert deliver(cloud, webhook(*events)) == TAKEN
+
+    taken = queued(cloud)
+    for sender in set(senders):
+        group = digest(f"{PARTITION}{sender}")
+        mine = [(f"event-{number}", {**SAID, "user_id": sender}) for number, one in enumerate(senders) if one == sender]
+        assert [(event_id, words) for event_id, words, of, _ in taken if of == group] == mine
+    assert sorted(dedup for *_, dedup in taken) == sorted(digest(f"{PARTITION}event-{n}") for n in range(6))
+
+
+def test_what_concerns_no_conversation_is_not_queued(cloud, account):
     sources = [
-        {"type": "user", "userId": "Ua"},
-        {"type": "user", "userId": "Ub"},
         {"type": "group", "groupId": "Ca", "userId": "Ua"},
         {"type": "group", "groupId": "Ca"},
         {"type": "room", "roomId": "Ra"},
-        {"type": "user", "userId": "Ua"},
+        {"type": "user"},
         {},
+        "text",
     ]
     events = [event(number, source) for number, source in enumerate(sources)]
     # Nobody at all, and things LINE does not send today.
-    events += [{name: EVENT[name] for name in EVENT if name != "source"} | {"webhookEventId": "event-7"}]
-    events += [event(8, "text"), event(9, type="unheard of")]
+    events += [{name: EVENT[name] for name in EVENT if name != "source"}]
+    events += [event(8, type="unheard of"), event(9, mode="standby"), event(10, type="unsend")]
 
     assert deliver(cloud, webhook(*events, "text", None, 1)) == TAKEN
 
-    taken = queued(cloud)
-    senders = ["Ua", "Ub", "Ua", "Ca", "Ra", "Ua", "", "", "", USER_ID]
-    groups = [digest(f"{PARTITION}{sender}") for sender in senders]
-    by_group = {group: [one for one, of, _ in taken if of == group] for group in groups}
-    wanted = {group: [one for one, of in zip(events, groups, strict=True) if of == group] for group in groups}
-    assert by_group == wanted
-    assert sorted(dedup for _, _, dedup in taken) == sorted(digest(f"{PARTITION}event-{n}") for n in range(10))
+    assert queued(cloud) == []
 
 
 def test_more_events_than_a_call_takes(cloud, account):
@@ -111,7 +127,8 @@ def test_more_events_than_a_call_takes(cloud, account):
 
     assert deliver(cloud, webhook(*events)) == TAKEN
 
-    assert [one for one, _, _ in queued(cloud)] == events
+    wanted = [(f"event-{number}", {**SAID, "text": "測" * 5000}) for number in range(25)]
+    assert [(event_id, words) for event_id, words, *_ in queued(cloud)] == wanted
 
 
 def test_an_event_is_queued_once(cloud, account):
@@ -122,9 +139,10 @@ def test_an_event_is_queued_once(cloud, account):
         assert deliver(cloud, body) == TAKEN
 
     # An event without an id is known by its content, and a number is no id.
-    assert [one for one, _, _ in queued(cloud)] == [EVENT, nameless]
+    content = digest(json.dumps(nameless, sort_keys=True))
+    assert [(event_id, words) for event_id, words, *_ in queued(cloud)] == [("fake-event-id", SAID), (content, SAID)]
     assert deliver(cloud, webhook({**EVENT, "webhookEventId": 5}, {**EVENT, "webhookEventId": ""})) == TAKEN
-    assert len({dedup for _, _, dedup in queued(cloud)}) == 2
+    assert len({dedup for *_, dedup in queued(cloud)}) == 2
 
 
 def test_accepts_every_spelling_of_a_call(cloud, account):
@@ -161,7 +179,7 @@ def test_the_secret_of_the_moment_counts(cloud, account):
     assert deliver(cloud, webhook(event(2))) == UNAUTHORIZED
     assert deliver(cloud, webhook(event(3)), secret="new-secret") == TAKEN
 
-    assert [one["webhookEventId"] for one, _, _ in queued(cloud)] == ["event-1", "event-3"]
+    assert [event_id for event_id, *_ in queued(cloud)] == ["event-1", "event-3"]
 
 
 @pytest.fixture

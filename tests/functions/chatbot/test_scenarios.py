@@ -17,6 +17,7 @@ from kernel.operations import answer_size
 from kernel.tables import Change, commit
 from tests.functions.chatbot.examples import (
     IDS,
+    JSON,
     NOT_ALLOWED,
     NOW,
     PARTITION,
@@ -172,12 +173,21 @@ SPELLINGS = {
 }  # fmt: skip
 
 
+STICKER = "nodes[0] shows nothing: a sticker needs packageId and stickerId"
+
+
+def warning(*texts):
+    """Return the whole answer of a save of what the channel cannot show as it was made."""
+    return (200, {"ErrorCode": 200, "ErrorMessage": "ok", "Result": None, "Warnings": list(texts)}, JSON)
+
+
 def test_accepts_and_emits(cloud, account, subtests):
     save(cloud, scenario(OTHER))
     for number, (name, (sent, emitted)) in enumerate(SPELLINGS.items()):
         body = scenario(f"id-{number:02}", {k: v for k, v in node("node", **sent).items() if v is not ...})
         with subtests.test(name):
-            save(cloud, body)
+            warned = name == "a sticker without ids"
+            assert cloud.call(save_scenario, body) == (warning(STICKER) if warned else ok())
             (saved,) = (one for one in listed(cloud) if one["id"] == f"id-{number:02}")
             assert saved["nodes"] == [node("node", **{**sent, **emitted})]
 
@@ -234,6 +244,51 @@ def test_deletes_a_scenario_with_what_starts_it(cloud, account, foreign, refuses
         ],
     )
     refuses(delete_scenario, [({**foreign.ids, "scenarioId": OTHER}, "scenarioId not found")], caller="0002")
+
+
+def test_says_what_the_channel_cannot_show(cloud, account):
+    nodes = [
+        node("sticker", type="sticker", template={"type": "sticker"}, nextNode="generic"),
+        node("generic", 2, type="fb_generic", template={"elements": [{"title": "a"}]}),
+        node("text", 3),
+    ]
+    body = scenario("s", *nodes)
+
+    line_has_none = "nodes[1] shows nothing: LINE has no generic template"
+    assert cloud.call(save_scenario, body) == warning(STICKER, line_has_none)
+    # It is saved all the same.
+    assert listed(cloud) == [view(body)]
+
+
+def test_a_save_of_an_outdated_version_is_refused(cloud, account, refuses):
+    for number in (0, 1):
+        assert cloud.call(save_scenario, {**scenario(ID, node(f"n{number}")), "baseVersion": number}) == ok()
+
+    def outdated(base):
+        text = f"version 2 is the latest, yours began at version {base}; save again with force to replace it"
+        return ({**scenario(ID, node("mine")), "baseVersion": base}, f"scenario was saved since: {text}")
+
+    refuses(save_scenario, [outdated(base) for base in (0, 1, 3)])
+    one = ({**scenario(ID), "baseVersion": -1}, "baseVersion must be greater than or equal to 0")
+    refuses(save_scenario, [one])
+    assert cloud.call(save_scenario, {**scenario(ID, node("mine")), "baseVersion": 1, "force": True}) == ok()
+    assert [one["nodes"] for one in listed(cloud)] == [[node("mine")]]
+    # Who says nothing of a version replaces the latest.
+    assert cloud.call(save_scenario, scenario(ID, node("again"))) == ok()
+    assert [int(row["revision"]) for row in cloud.rows("scenario-versions")] == [1, 2, 3, 4]
+
+
+def test_registers_where_tracked_links_lead(cloud, account):
+    uri = {"type": "uri", "label": "go", "uri": "https://shop.example.com/a"}
+    button = {"type": "box", "layout": "vertical", "contents": [{"type": "button", "action": uri}]}
+    template = {"type": "bubble", "footer": button}
+    tracked = node("a", type="flex", template=template, nodeConst={"trackClicks": True})
+
+    save(cloud, scenario("untracked", node("a", type="flex", template=template)))
+    assert cloud.rows("links") == []
+    save(cloud, scenario("tracked", tracked))
+    assert [row["url"] for row in cloud.rows("links")] == ["https://shop.example.com/a"]
+    assert [one["nodes"] for one in listed(cloud) if one["id"] == "tracked"] == [[tracked]]
 
 
 TRIGGERS = "scenario.trigger must be 'selected', 'keyword', 'follow', 'error' or ''"

@@ -81,6 +81,34 @@ def test_line_login_fields_stay_when_absent_and_go_when_blank(cloud, account):
     assert secrets() == pair
 
 
+WECHAT = {"adminId": "0001", "accountId": "wechat"}
+WECHAT_FIELDS = account_fields(
+    WECHAT, accountType="wechat", appId="wx1", accountWebhookUrl=webhook_url(WECHAT, "/api/wechat")
+)
+AES_KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+
+
+def wechat_secrets():
+    stored = credentials(AccountTable.find(*WECHAT.values()))
+    return {name: secret.reveal() for name, secret in stored.items()}
+
+
+def test_the_key_of_wechat_stays_when_absent_and_goes_when_blank(cloud):
+    pair = {"accountToken": WECHAT_FIELDS["accountToken"], "accountSecret": WECHAT_FIELDS["accountSecret"]}
+    assert cloud.call(FUNCTIONS["create_account"], {**WECHAT_FIELDS, "encodingAesKey": AES_KEY}) == ok()
+    assert wechat_secrets() == {**pair, "encodingAesKey": AES_KEY}
+
+    steps = [({}, AES_KEY), ({"encodingAesKey": "k" * 43}, "k" * 43), ({"encodingAesKey": None}, "k" * 43)]
+    steps += [({"lineLoginChannelId": "", "lineLoginSecret": ""}, "k" * 43), ({"encodingAesKey": ""}, None)]
+    for changes, kept in [*steps, ({}, None), ({"encodingAesKey": AES_KEY}, AES_KEY)]:
+        assert cloud.call(update_account, {**WECHAT_FIELDS, **changes}) == ok()
+        assert wechat_secrets() == {**pair, **({"encodingAesKey": kept} if kept else {})}
+    (shown,) = listed(cloud)
+    assert "encodingAesKey" not in shown
+    assert AES_KEY not in str(shown)
+    assert AES_KEY not in str(cloud.everything())
+
+
 def test_opens_the_stored_secrets_only_when_it_has_to_keep_some(cloud, account):
     for changes, kms in (({}, ["kms Encrypt"]), (ABSENT, ["kms Decrypt", "kms Encrypt"])):
         with Calls() as calls:
@@ -103,10 +131,7 @@ def test_accepts(cloud, account):
 
 
 def test_refuses(cloud, account, refuses):
-    wechat = {"adminId": "0001", "accountId": "wechat"}
-    url = webhook_url(wechat, "/api/wechat")
-    fields = account_fields(wechat, accountType="wechat", appId="wx1", accountWebhookUrl=url)
-    assert cloud.call(FUNCTIONS["create_account"], fields) == ok()
+    assert cloud.call(FUNCTIONS["create_account"], WECHAT_FIELDS) == ok()
 
     refuses(
         update_account,
@@ -117,11 +142,13 @@ def test_refuses(cloud, account, refuses):
                 "accountType cannot be changed",
             ),
             ({**EXAMPLE, "accountWebhookUrl": "https://[bad/api"}, "accountWebhookUrl is no URL"),
-            ({**EXAMPLE, "accountWebhookUrl": webhook_url(wechat)}, SAME),
+            ({**EXAMPLE, "accountWebhookUrl": webhook_url(WECHAT)}, SAME),
             ({**EXAMPLE, "accountIcon": "icon.png"}, f"accountIcon {NOT_ALLOWED}"),
             ({**EXAMPLE, "accountName": "n" * 201}, "accountName must have at most 200 characters"),
             ({**EXAMPLE, "lineLoginSecret": "s" * 1001}, "lineLoginSecret must have at most 1000 characters"),
-            ({**fields, "appId": ""}, "appId is required for accountType wechat"),
+            ({**WECHAT_FIELDS, "appId": ""}, "appId is required for accountType wechat"),
+            ({**WECHAT_FIELDS, "encodingAesKey": "short"}, f"encodingAesKey {NOT_ALLOWED}"),
+            ({**EXAMPLE, "encodingAesKey": AES_KEY}, "encodingAesKey is only for accountType wechat"),
             (account_fields({"adminId": "0001", "accountId": "new"}), "accountId not found"),
         ],
     )

@@ -9,13 +9,11 @@ from itertools import count, permutations
 import pytest
 
 from chatbot.tables import AccountTable
-from functions.chatbot.answer_line_event import answer_line_event
-from infra.discovery import declarations
 from kernel import aws, clock, queues, running, secrets, settings, wire
 from kernel.channels.line.validation import flaws_of_messages
 from kernel.tables import Delete, commit
 from local import line_webhook
-from local.line_simulator import LineSimulator
+from tests.chats import ANN, BOB, CAT, FUNCTIONS, IDS, PARTITION, PUSH, QUEUE, REPLY, START, shown, talking, work
 from tests.scenarios import (
     NOW,
     RED,
@@ -37,149 +35,11 @@ from tests.scenarios import (
     words,
 )
 
-FUNCTIONS = {function.name: function for function in declarations("chatbot").functions}
-IDS = {"adminId": "0001", "accountId": "channel"}
-PARTITION = "#0001#channel"
-SECRET = "fake-channel-secret"
-ANN, BOB, CAT = ("U" + letter * 32 for letter in "abc")
-REPLY, PUSH = "/v2/bot/message/reply", "/v2/bot/message/push"
-OK = {"ErrorCode": 200, "ErrorMessage": "ok", "Result": None}
-START = int(NOW.timestamp() * 1000) - 10_000
-QUEUE = answer_line_event.queue
-
-
-class Chat:
-    """A channel, the people who write to it, and what they get."""
-
-    def __init__(self, cloud, line):
-        self.cloud = cloud
-        self.line = line
-        self._numbers = count(1)
-
-    def operate(self, name, **body):
-        answer = self.cloud.call(FUNCTIONS[name], {**IDS, **body})
-        assert answer.status == 200, answer.body
-        return answer.body["Result"]
-
-    def save(self, scenario_id, *nodes, trigger="", keywords=()):
-        head = {
-            "scenarioId": scenario_id,
-            "scenarioName": scenario_id,
-            "trigger": "keyword" if keywords else trigger,
-            "keywords": list(keywords),
-        }
-        self.operate("save_scenario", scenario=head, nodes=list(nodes))
-
-    def common(self, user, at=None, **common):
-        """Returns what an event of the next moment carries; its reply token is the user's."""
-        number = next(self._numbers)
-        given = {
-            "webhook_event_id": f"event-{number}",
-            "timestamp": START + number if at is None else at,
-            "reply_token": f"token-{number}",
-            "random_bytes": bytes,
-            **common,
-        }
-        self.line.own_reply_token(given["reply_token"], user)
-        return given
-
-    def text(self, user, text, **common):
-        return line_webhook.text_event(user, text, **self.common(user, **common))
-
-    def follow(self, user, **common):
-        return line_webhook.follow_event(user, **self.common(user, **common))
-
-    def unfollow(self, user, **common):
-        return line_webhook.unfollow_event(user, **self.common(user, **common))
-
-    def postback(self, user, data, params=None, **common):
-        return line_webhook.postback_event(user, data, params=params, **self.common(user, **common))
-
-    def media(self, user, kind, **common):
-        event = self.text(user, "", **common)
-        return {**event, "message": {"type": kind, "id": "1"}}
-
-    def post(self, *events):
-        """Posts the events to the webhook as LINE does."""
-        body = line_webhook.webhook_body(events).decode()
-        answer = self.cloud.call(
-            FUNCTIONS["receive_line_events"],
-            body,
-            headers={"X-Line-Signature": line_webhook.signature(SECRET, body.encode())},
-            query={"adminid": IDS["adminId"], "accountid": IDS["accountId"]},
-        )
-        assert (answer.status, answer.body) == (200, "")
-
-    def queue(self, *events):
-        """Posts the events and returns what the queue hands out."""
-        self.post(*events)
-        return self.cloud.queued(QUEUE)
-
-    def send(self, *events):
-        """Posts the events and lets the worker take them; returns how many it handed back."""
-        return len(work(self.queue(*events)))
-
-    def say(self, user, text, **common):
-        """Lets a user say something and returns what he is told."""
-        before = len(self.line.sent)
-        assert self.send(self.text(user, text, **common)) == 0
-        return [words(delivery.message) for delivery in self.line.sent[before:]]
-
-    def heard(self, user):
-        return [words(delivery.message) for delivery in self.line.sent if delivery.user == user]
-
-    def calls(self, path=None):
-        return [call for call in self.line.calls if path in (None, call.path)]
-
-    def users(self):
-        """Returns the user list as the operator sees it: (id, name, status, follow time)."""
-        listed = self.operate("get_users_list")
-        assert listed["count"] == self.operate("get_user_count")["data"]
-        return [(one["userId"], one["userName"], one["accountStatus"], one["followTime"]) for one in listed["data"]]
-
-    def followers(self):
-        return self.operate("get_user_count")["data"]
-
-    def state(self, user):
-        rows = [row for row in self.cloud.rows("conversations") if row["user_id"] == user]
-        return json.loads(zlib.decompress(rows[0]["state"].value)) if rows else None
-
-    def row(self, user):
-        (row,) = [row for row in self.cloud.rows("conversations") if row["user_id"] == user]
-        return {**row, "state": json.loads(zlib.decompress(row["state"].value))}
-
-
-def work(records, attempt=1):
-    """Lets the worker take a batch; returns the ids of the messages that it hands back."""
-    for record in records:
-        record["attributes"]["ApproximateReceiveCount"] = str(attempt)
-    answer = answer_line_event({"Records": records}, None)
-    return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
-
-
-def shown(event):
-    """Returns an event's time as the user list shows it."""
-    moment = clock.from_millis(event["timestamp"])
-    return moment.strftime("%Y-%m-%d %H:%M:%S.") + f"{moment.microsecond // 1000:03d}"
-
 
 @pytest.fixture
 def chat(cloud, monkeypatch):
-    with LineSimulator() as line:
-        monkeypatch.setenv("LINE_API_ENDPOINT", line.url)
-        settings.settings.cache_clear()
-        fields = {
-            **IDS,
-            "accountName": "test",
-            "accountType": "line",
-            "accountIcon": "https://img.example.com/i.png",
-            "accountWebhookUrl": "https://chat.example.com/api/LineMessage/send?adminid=0001&accountid=channel",
-            "accountToken": "fake-channel-token",
-            "accountSecret": SECRET,
-            "accountClone": "",
-        }
-        assert cloud.call(FUNCTIONS["create_account"], fields).body == OK
-        yield Chat(cloud, line)
+    with talking(cloud, monkeypatch) as made:
+        yield made
 
 
 @pytest.fixture
@@ -188,7 +48,7 @@ def facts(capsys):
 
     def read():
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
-        return [line for line in lines if line.get("operation") == "answer_line_event"]
+        return [line for line in lines if line.get("operation") == "answer_event"]
 
     read()
     return read
@@ -359,17 +219,19 @@ IGNORED = {
     "a join": changed(type="join"),
     "a read": changed(type="accountLink", link={"result": "ok", "nonce": "n"}),
     "a postback of another shape": changed(type="postback", postback="x"),
+    "a change of a rich menu's tab": changed(
+        type="postback", postback={"data": "menu", "params": {"newRichMenuAliasId": "b", "status": "SUCCESS"}}
+    ),
 }
 
 
 class TestOtherEvents:
-    def test_are_ignored_without_error(self, chat, facts):
+    def test_are_ignored_without_error(self, chat):
         chat.save("k", text_node("menu"), keywords=["menu"])
         before = chat.cloud.everything()
         unsend = line_webhook.unsend_event(ANN, "1", **chat.common(ANN))
         for event in (unsend, *(change(chat.text(ANN, "menu")) for change in IGNORED.values())):
-            assert chat.send(event) == 0
-            assert [line["ignored"] for line in facts()] == [str(event.get("type"))]
+            assert chat.queue(event) == []
 
         assert chat.cloud.everything() == before
         assert chat.line.calls == []
@@ -401,7 +263,6 @@ class TestOtherEvents:
             ({"datetime": "2024-01-28T10:00"}, "2024-01-28T10:00"),
             ({"date": "2024-01-28"}, "2024-01-28"),
             ({"time": "10:00"}, "10:00"),
-            ({"newRichMenuAliasId": "other", "status": "SUCCESS"}, "when"),
             (None, "when"),
         ):
             chat.say(ANN, "go")
@@ -636,7 +497,7 @@ class TestSending:
         assert work(records, attempt=3) == []
         assert chat.heard(ANN) == SEVEN[:5]
         assert [line["undelivered"] for line in facts()] == [429]
-        assert log[-1].msg == "LINE does not take the messages of a turn"
+        assert log[-1].msg == "the channel does not take the messages of a turn"
         assert work(records, attempt=4) == []
         assert chat.say(ANN, "menu") == ["menu"]
 
@@ -651,7 +512,7 @@ class TestSending:
         assert self.calls(chat) == [(REPLY, 400), (PUSH, 400)]
         assert [line["undelivered"] for line in facts()] == [400]
         assert [(record.levelname, record.msg) for record in log] == [
-            ("ERROR", "LINE does not take the messages of a turn")
+            ("ERROR", "the channel does not take the messages of a turn")
         ]
 
     def test_what_was_sent_is_not_kept(self, chat):
@@ -772,6 +633,62 @@ class TestCrashes:
         people_seen = len({delivery.user for delivery in chat.line.sent})
         assert chat.followers() == len(chat.cloud.rows("userlist")) == people_seen
 
+    def test_of_a_turn_that_books_records_and_pushes_leave_each_of_it_once(self, chat, monkeypatch):
+        chat.save("later", text_node("z", "later"))
+        chat.operate("save_variable", accountVariable=["x"])
+        form_id = chat.operate("save_form", name="form", fields=[{"var_name": "x"}])["data"]["id"]
+        books = [{"scenario_id": "later", "reservationtime": 30, "window": {"start": "", "end": ""}}]
+        first, *rest = numbered(7)
+        ask = text_node("ask", next="m1", userAction=user_reply("x"), varForms=[form_id])
+        chat.save("s", ask, {**first, "reservations_config": books}, *rest, keywords=["go"])
+        people = (f"U{number:032x}" for number in count(1))
+        steps = Steps(monkeypatch, chat.line)
+
+        def run(deadly=None):
+            """Lets a new person answer; the turn is interrupted and comes again."""
+            user = next(people)
+            chat.send(chat.text(user, "go", at=START))
+            records = chat.queue(chat.text(user, "answer", at=START + 1))
+            if deadly is not None:
+                steps.run(records, deadly)
+            made = list(steps.run(records))
+            return user, made
+
+        def left(user):
+            """Returns what is known of a person and what he left, without himself."""
+            named = {
+                name: [
+                    json.loads(json.dumps(row, default=readable).replace(user, "him")) for row in chat.cloud.rows(name)
+                ]
+                for name in ("conversations", "variable-history", "form-entries", "due")
+            }
+            mine = {name: [row for row in rows if "him" in json.dumps(row)] for name, rows in named.items()}
+            for rows in mine.values():
+                for row in rows:
+                    # His name and picture are his own, the lane is chosen by the user, the place by the event.
+                    for name in ("user_name", "user_picture", "lane", "place"):
+                        row.pop(name, None)
+            return mine
+
+        user, whole = run()
+        wanted = left(user)
+        assert {name: len(rows) for name, rows in wanted.items()} == dict.fromkeys(wanted, 1)
+        assert whole.count(REPLY) == whole.count(PUSH) == 1
+        replied = whole.index(REPLY)
+        window = {(replied, "after"), (replied + 1, "before")}
+        for deadly in [(place, when) for place in range(len(whole)) for when in ("before", "after")]:
+            user, _ = run(deadly)
+            told = SEVEN[:5] + SEVEN if deadly in window else SEVEN
+            assert chat.heard(user) == ["ask", *told], deadly
+            assert left(user) == wanted, deadly
+
+        people_seen = len(chat.cloud.rows("conversations"))
+        with clock.frozen(NOW + timedelta(minutes=30)):
+            FUNCTIONS["start_due"]({}, None)
+            assert work(chat.cloud.queued(QUEUE)) == []
+        assert [words(delivery.message) for delivery in chat.line.sent].count("later") == people_seen
+        assert chat.cloud.rows("due") == []
+
     def test_of_the_first_word_of_a_friend_count_him_once(self, chat, monkeypatch):
         chat.save("k", text_node("menu"), keywords=["menu"])
         people = (f"U{number:032x}" for number in count(1))
@@ -813,11 +730,11 @@ class TestBatches:
             chat.text(ANN, "1"), chat.text(BOB, "1"), chat.text(ANN, "2"), chat.text(BOB, "2"), chat.text(ANN, "3")
         )
         by_text = {
-            (event["source"]["userId"], event["message"]["text"]): record["messageId"]
+            (said["user_id"], said["text"]): record["messageId"]
             for record in records
-            for event in [json.loads(record["body"])["event"]]
+            for said in [json.loads(record["body"])["said"]]
         }
-        records.sort(key=lambda record: json.loads(record["body"])["event"]["timestamp"])
+        records.sort(key=lambda record: json.loads(record["body"])["said"]["at"])
         chat.line.fail(REPLY, 429)
 
         handed_back = work(records)
@@ -865,22 +782,65 @@ class TestFlows:
         with clock.frozen(NOW + timedelta(days=30)):
             assert chat.say(ANN, "answer") == ["got answer"]
 
-    @pytest.mark.parametrize("change", ["edit", "delete", "recreate"])
-    def test_end_gracefully_when_their_scenario_changes(self, chat, facts, change):
+    def waiting(self, chat):
+        """Lets Ann and Bob wait in the first version of a scenario; returns it."""
         chat.save("e", text_node("sorry"), trigger="error")
         chat.save("k", text_node("menu"), keywords=["menu"])
-        nodes = [text_node("ask", next="got", userAction=user_reply("x")), text_node("got")]
+        nodes = [
+            text_node("ask", next="more", userAction=user_reply("x")),
+            text_node("more", "more, {{x}}?", next="got", userAction=user_reply("y"), sort=2),
+            text_node("got", "got {{x}} and {{y}}", sort=3),
+        ]
         chat.save("s", *nodes, keywords=["go"])
         chat.send(chat.text(ANN, "go"), chat.text(BOB, "go"))
-        with clock.frozen(NOW + timedelta(seconds=1)):
-            if change != "edit":
-                chat.operate("delete_scenario", scenarioId="s")
-            if change != "delete":
-                chat.save("s", *nodes, keywords=["go"])
+        return nodes
+
+    def test_stay_on_their_version_when_their_scenario_is_saved_again(self, chat, facts):
+        self.waiting(chat)
+        chat.save("s", text_node("ask", "new", next="z", userAction=user_reply("x")), text_node("z"), keywords=["go"])
+        facts()
+
+        assert chat.say(ANN, "one") == ["more, one?"]
+        chat.save("s", text_node("newer"), keywords=["go"])
+        assert chat.say(ANN, "two") == ["got one and two"]
+        assert not any("ended" in line for line in facts())
+        assert chat.say(ANN, "go") == ["newer"]
+
+    def test_stay_on_their_version_when_it_is_rolled_back(self, chat):
+        nodes = self.waiting(chat)
+        chat.save(
+            "s", text_node("ask", "second", next="z", userAction=user_reply("x")), text_node("z"), keywords=["go"]
+        )
+        assert chat.say(CAT, "go") == ["second"]
+        chat.operate("roll_back_scenario", scenarioId="s", version=1)
+
+        assert chat.say(CAT, "three") == ["z"]
+        assert chat.say(ANN, "one") == ["more, one?"]
+        assert chat.state(ANN)["waiting"] == {"scenarioId": "s", "version": 1, "nodeId": "more"}
+        assert chat.say(CAT, "go") == ["ask"]
+        assert chat.state(CAT)["waiting"] == {"scenarioId": "s", "version": 3, "nodeId": nodes[0]["nodeId"]}
+        chat.save("s", text_node("newest"), keywords=["go"])
+        assert [chat.say(CAT, text) for text in ("four", "five")] == [["more, four?"], ["got four and five"]]
+
+    def test_end_when_their_scenario_was_deleted_though_one_of_its_id_is_there_again(self, chat):
+        self.waiting(chat)
+        chat.operate("delete_scenario", scenarioId="s")
+        chat.save("s", text_node("new"), keywords=["go"])
+
+        assert chat.say(ANN, "one") == ["sorry"]
+        assert chat.state(ANN)["waiting"] is None
+        assert chat.say(CAT, "go") == ["new"]
+
+    @pytest.mark.parametrize("saved_since", [False, True])
+    def test_end_gracefully_when_their_scenario_is_deleted(self, chat, facts, saved_since):
+        nodes = self.waiting(chat)
+        if saved_since:
+            chat.save("s", *nodes, keywords=["go"])
+        chat.operate("delete_scenario", scenarioId="s")
         facts()
 
         assert chat.say(ANN, "answer") == ["sorry"]
-        assert [line["ended"] for line in facts()] == ["the scenario was changed or deleted"]
+        assert [line["ended"] for line in facts()] == ["the scenario was deleted"]
         assert chat.say(BOB, "menu") == ["menu"]
         assert chat.state(ANN)["waiting"] is chat.state(BOB)["waiting"] is None
 
@@ -1005,9 +965,9 @@ class TestCosts:
 
         assert seen == [
             ("receive_line_events", "GetItem"),
-            ("answer_line_event", "BatchGetItem"),
-            ("answer_line_event", "Query"),
-            ("answer_line_event", "GetItem"),
-            ("answer_line_event", "TransactWriteItems"),
-            ("answer_line_event", "UpdateItem"),
+            ("answer_event", "BatchGetItem"),
+            ("answer_event", "Query"),
+            ("answer_event", "GetItem"),
+            ("answer_event", "TransactWriteItems"),
+            ("answer_event", "UpdateItem"),
         ]

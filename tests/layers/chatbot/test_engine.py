@@ -205,7 +205,7 @@ class TestMessages:
 
         assert talk.state.node_id == "b"
 
-    def test_a_node_with_an_external_call_goes_on_as_if_it_had_failed(self, shelf, talk):
+    def test_a_node_whose_external_call_fails_goes_on_where_that_leads(self, shelf, talk):
         def call(**targets):
             return {"externalApi": {"cros": {"enable": True, "responseSetting": targets}}}
 
@@ -661,7 +661,7 @@ class TestConditions:
         assert self.choose(shelf, talk, to_scenario("", self.YES), next="d") == ["d"]
 
     @pytest.mark.parametrize("kind", ["bysegment", "https://example.com/ask"])
-    def test_segments_and_urls_answer_no_match_for_now(self, shelf, talk, kind):
+    def test_segments_and_urls_that_do_not_answer_match_nothing(self, shelf, talk, kind):
         assert self.choose(shelf, talk, to_node("b", self.YES), kind=kind, next="d") == ["d"]
 
     def test_a_branch_to_a_scenario_that_is_gone_ends_the_flow(self, shelf, talk):
@@ -780,36 +780,105 @@ class TestChangesInFlight:
         assert talk.say("go") == ["pick"]
 
     def edit(self, shelf):
+        shelf.save("s", text_node("ask", "new question"), text_node("thanks", "new thanks", sort=2), keywords=["go"])
+
+    def edit_twice(self, shelf):
+        self.edit(shelf)
+        shelf.save("s", text_node("other"))
+
+    def empty(self, shelf):
+        shelf.save("s")
+
+    def roll_back(self, shelf):
+        self.edit(shelf)
         shelf.save("s", *self.nodes, keywords=["go"])
 
     def delete(self, shelf):
+        shelf.delete("s")
+
+    def edit_and_delete(self, shelf):
+        self.edit(shelf)
         shelf.delete("s")
 
     def recreate(self, shelf):
         shelf.delete("s")
         shelf.save("s", text_node("new"))
 
-    @pytest.mark.parametrize("change", [edit, delete, recreate])
-    def test_the_flow_ends_with_the_error_scenario(self, shelf, talk, change):
+    STAYS = (edit, edit_twice, empty, roll_back, recreate)
+    ENDS = (delete, edit_and_delete)
+
+    @pytest.mark.parametrize("change", STAYS)
+    def test_the_flow_goes_on_as_it_began(self, shelf, talk, change):
+        change(self, shelf)
+
+        assert talk.say("answer") == ["thanks"]
+        assert talk.outcome.facts == {}
+        assert talk.state.waiting is None
+        assert talk.state.variables == {"x": "answer"}
+
+    def test_who_comes_later_gets_what_was_saved_last(self, shelf, talk):
+        self.edit(shelf)
+        assert talk.say("answer") == ["thanks"]
+
+        assert talk.say("go") == ["new question"]
+
+    @pytest.mark.parametrize("change", ENDS)
+    def test_the_flow_ends_with_the_error_scenario_when_it_is_deleted(self, shelf, talk, change):
         change(self, shelf)
 
         assert talk.say("answer") == ["sorry"]
-        assert talk.outcome.facts == {"ended": "the scenario was changed or deleted"}
+        assert talk.outcome.facts == {"ended": "the scenario was deleted"}
         assert talk.state.waiting is None
         assert talk.state.variables == {}
 
-    @pytest.mark.parametrize("change", [edit, delete, recreate])
-    def test_a_keyword_works_at_once(self, shelf, talk, change):
+    @pytest.mark.parametrize("change", ENDS)
+    def test_a_keyword_works_at_once_after_a_deletion(self, shelf, talk, change):
         change(self, shelf)
 
         assert talk.say("menu") == ["menu"]
         assert talk.state.waiting is None
 
-    @pytest.mark.parametrize("change", [edit, delete, recreate])
+    @pytest.mark.parametrize("change", STAYS)
+    def test_an_awaited_reply_still_comes_before_keywords(self, shelf, talk, change):
+        change(self, shelf)
+
+        assert talk.say("menu") == ["thanks"]
+        assert talk.state.variables == {"x": "menu"}
+
+    @pytest.mark.parametrize("change", [*STAYS, *ENDS])
     def test_what_was_shown_can_still_be_tapped(self, shelf, talk, change):
         change(self, shelf)
 
         assert talk.say("yes") == ["there"]
+
+    def test_a_flow_stays_on_its_version_from_question_to_question(self, shelf, talk):
+        def nodes(version):
+            return [
+                text_node("one", f"first {version}", next="two", userAction=user_reply("a")),
+                text_node("two", f"second {version}", next="three", userAction=user_reply("b"), sort=2),
+                text_node("three", f"third {version}", sort=3),
+            ]
+
+        shelf.save("long", *nodes("old"), keywords=["long"])
+        talk.state.waiting = None
+        said = [talk.say("long")]
+        for version in ("new", "newer"):
+            shelf.save("long", *nodes(version), keywords=["long"])
+            said.append(talk.say("answer"))
+
+        assert said == [["first old"], ["second old"], ["third old"]]
+        assert talk.say("long") == ["first newer"]
+
+    def test_a_flow_that_leads_back_to_its_own_scenario_stays_on_its_version(self, shelf, talk):
+        def nodes(text):
+            return [text_node("a", text, nextScenario="loop", userAction=user_reply("a"))]
+
+        shelf.save("loop", *nodes("old"), keywords=["loop"])
+        talk.state.waiting = None
+        assert talk.say("loop") == ["old"]
+        shelf.save("loop", *nodes("new"), keywords=["loop"])
+
+        assert talk.say("answer") == ["old"]
 
     def test_changes_elsewhere_do_not_matter(self, shelf, talk):
         shelf.save("there", text_node("there", "changed"))
@@ -818,7 +887,7 @@ class TestChangesInFlight:
         assert talk.say("menu") == ["thanks"]
         assert talk.state.variables == {"x": "menu"}
 
-    @pytest.mark.parametrize("change", [edit, delete])
+    @pytest.mark.parametrize("change", [*STAYS, *ENDS])
     def test_pictures_and_following_are_answered_as_ever(self, shelf, talk, change):
         change(self, shelf)
 

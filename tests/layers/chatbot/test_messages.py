@@ -99,9 +99,14 @@ class TestMessageOf:
     def test_a_sticker_without_ids_cannot_be_shown(self, ids):
         assert message_of(node("a", "sticker", {"type": "sticker", **ids})) is None
 
-    def test_conditions_and_facebook_templates_cannot_be_shown(self):
+    def test_conditions_and_empty_templates_show_nothing(self):
         assert message_of(condition_node("a")) is None
-        assert message_of(node("a", "fb_generic", {"elements": []})) is None
+        assert message_of(node("a", "fb_generic", {})) is None
+
+    def test_a_generic_template_of_messenger_stays_what_it_is(self):
+        template = {"elements": [{"title": "{{x}}"}]}
+
+        assert message_of(node("a", "fb_generic", template)) == {"type": "fb_generic", **template}
 
     @pytest.mark.parametrize("layout", IMAGEMAP_AREAS)
     def test_imagemap_of_every_layout(self, layout):

@@ -7,17 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatbot.engine import fold
-from chatbot.scenarios import writes_of
+from chatbot.scenarios import ScenarioHead, saved
 from chatbot.tables import ScenarioTable
 from chatbot.triggers import StoredScenarios, trigger_rows
 from kernel import clock
+from kernel.running import Running
 from kernel.tables import Delete, Put, commit
 from tests.scenarios import NOW, text_node
 
 PARTITION = "#0001#channel"
 
 
-def stored(scenario_id, *nodes, trigger="", keywords=()):
+def stored(scenario_id, trigger="", keywords=()):
     return ScenarioTable(
         account=PARTITION,
         scenario_id=scenario_id,
@@ -25,14 +26,21 @@ def stored(scenario_id, *nodes, trigger="", keywords=()):
         icon_url_id="",
         trigger="keyword" if keywords else trigger,
         keywords=list(keywords),
-        nodes=list(nodes),
+        nodes=[],
         updated_at=NOW,
     )
 
 
-def save(row, minute=0):
-    with clock.frozen(NOW + timedelta(minutes=minute)):
-        commit(*writes_of(row, []))
+def save(scenario_id, *nodes, minute=0, trigger="", keywords=()):
+    trigger = "keyword" if keywords else trigger
+    head = ScenarioHead(scenarioId=scenario_id, scenarioName="n", trigger=trigger, keywords=list(keywords))
+    with clock.frozen(NOW + timedelta(minutes=minute)), Running("save_scenario") as running:
+        running.tenant = running.actor = "0001"
+        commit(*saved(PARTITION, head, list(nodes), ScenarioTable.find(PARTITION, scenario_id)))
+
+
+def delete(scenario_id):
+    commit(Delete(ScenarioTable, ScenarioTable.key(PARTITION, scenario_id)))
 
 
 class TestFold:
@@ -119,27 +127,27 @@ class TestStoredScenarios:
         return scenario and scenario.id
 
     def test_finds_the_scenario_of_a_keyword(self, cloud):
-        save(stored("s", keywords=["Ｍenu"]))
+        save("s", keywords=["Ｍenu"])
 
         assert self.found("MENU") == "s"
         assert self.found("menus") is None
         assert self.found(" ") is None
 
     def test_the_longest_keyword_wins_then_the_last_saved(self, cloud):
-        save(stored("long", keywords=["株式会社"]), minute=0)
-        save(stored("old", keywords=["㍿"]), minute=1)
-        save(stored("new", keywords=["㍿"]), minute=2)
+        save("long", keywords=["株式会社"], minute=0)
+        save("old", keywords=["㍿"], minute=1)
+        save("new", keywords=["㍿"], minute=2)
 
         assert self.found("㍿") == "long"
-        commit(Delete(ScenarioTable, ScenarioTable.key(PARTITION, "long")))
+        delete("long")
         assert self.found("㍿") == "new"
 
     @pytest.mark.parametrize("trigger", ["follow", "error"])
     def test_finds_all_of_follow_and_error_the_first_saved_first(self, cloud, trigger):
-        save(stored("b", trigger=trigger), minute=2)
-        save(stored("a", trigger=trigger), minute=3)
-        save(stored("c", trigger=trigger), minute=1)
-        save(stored("d", trigger="selected"), minute=0)
+        save("b", trigger=trigger, minute=2)
+        save("a", trigger=trigger, minute=3)
+        save("c", trigger=trigger, minute=1)
+        save("d", trigger="selected", minute=0)
 
         assert [scenario.id for scenario in StoredScenarios(PARTITION).triggered_by(trigger)] == ["c", "b", "a"]
 
@@ -149,19 +157,40 @@ class TestStoredScenarios:
         assert list(StoredScenarios(PARTITION).triggered_by("error")) == []
 
     def test_other_channels_are_other_channels(self, cloud):
-        save(stored("s", text_node("a"), keywords=["menu"]))
+        save("s", text_node("a"), keywords=["menu"])
 
         elsewhere = StoredScenarios("#0001#other")
         assert elsewhere.for_keyword("menu") is None
         assert elsewhere.scenario("s") is None
 
-    def test_every_save_is_another_version(self, cloud):
-        seen = set()
+    def test_every_save_is_another_version_also_after_a_deletion(self, cloud):
+        seen = []
         for minute in range(3):
-            row = ScenarioTable.find(PARTITION, "s") or stored("s", text_node("a"))
-            save(row, minute)
-            seen.add(StoredScenarios(PARTITION).scenario("s").version)
-        commit(Delete(ScenarioTable, ScenarioTable.key(PARTITION, "s")))
-        save(stored("s", text_node("a")), minute=3)
+            save("s", text_node("a"), minute=minute)
+            seen.append(StoredScenarios(PARTITION).scenario("s").version)
+        delete("s")
+        save("s", text_node("a"), minute=3)
 
-        assert len(seen | {StoredScenarios(PARTITION).scenario("s").version}) == 4
+        assert [*seen, StoredScenarios(PARTITION).scenario("s").version] == [1, 2, 3, 4]
+
+    def test_a_version_stays_as_its_save_left_it(self, cloud):
+        for number in (1, 2, 3):
+            save("s", text_node("a", f"text {number}"))
+
+        for number in (1, 2, 3):
+            for found in (
+                StoredScenarios(PARTITION).pinned("s", number),
+                StoredScenarios(PARTITION).saved("s", number),
+            ):
+                assert (found.id, found.version) == ("s", number)
+                assert found.node("a")["template"]["text"] == f"text {number}"
+        for library in (StoredScenarios(PARTITION), StoredScenarios("#0001#other")):
+            assert library.pinned("s", 4) is library.saved("s", 4) is None
+        assert StoredScenarios("#0001#other").saved("s", 1) is None
+
+    def test_a_deleted_scenario_is_pinned_for_nobody_but_what_was_booked_is_still_found(self, cloud):
+        save("s", text_node("a"))
+        delete("s")
+
+        assert StoredScenarios(PARTITION).scenario("s") is StoredScenarios(PARTITION).pinned("s", 1) is None
+        assert StoredScenarios(PARTITION).saved("s", 1).node("a") == text_node("a")

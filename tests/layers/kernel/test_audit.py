@@ -92,6 +92,14 @@ def test_before_and_after_are_both_told(store):
     assert (row.before, row.after, row.actor) == (sha256('{"a":1}'), None, "")
 
 
+def test_a_worker_says_whose_change_it_is_and_who_asked_for_it(store):
+    with Running("erase_user_data"):
+        commit(entry("users", before=None, after={"users": 3}, tenant="0001", actor="operator"))
+
+    (row,) = AuditTable.query("0001").rows
+    assert (row.tenant, row.actor, row.operation) == ("0001", "operator", "erase_user_data")
+
+
 def test_entries_are_read_in_the_order_of_time(store):
     with Running("save_tag") as running:
         running.tenant = "0001"

@@ -7,11 +7,13 @@ from typing import ClassVar
 import pytest
 from pynamodb.attributes import UnicodeAttribute
 
-from kernel.grants import append, decrypt, encrypt, read, send, sign, sign_in, write
+from kernel.files import Folder
+from kernel.grants import append, decrypt, encrypt, fetch, read, remove, send, sign, sign_in, store, write
 from kernel.queues import Queue
 from kernel.tables import Table
 
 ORDERS = Queue("orders")
+IMAGES = Folder("images")
 
 
 class ShopTable(Table):
@@ -27,11 +29,20 @@ class ShopTable(Table):
             write(ShopTable),
             "write(shops)",
             "dynamodb",
-            ("PutItem", "UpdateItem", "DeleteItem", "ConditionCheckItem"),
+            ("PutItem", "UpdateItem", "DeleteItem", "ConditionCheckItem", "BatchWriteItem"),
             ShopTable,
         ),
         (append(ShopTable), "append(shops)", "dynamodb", ("PutItem",), ShopTable),
         (send(ORDERS), "send(orders)", "sqs", ("SendMessageBatch", "GetQueueUrl"), ORDERS),
+        (fetch(IMAGES), "fetch(images)", "s3", ("GetObject",), IMAGES),
+        (
+            store(IMAGES),
+            "store(images)",
+            "s3",
+            ("PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "AbortMultipartUpload"),
+            IMAGES,
+        ),
+        (remove(IMAGES), "remove(images)", "s3", ("DeleteObject",), IMAGES),
         (encrypt(), "encrypt()", "kms", ("Encrypt",), None),
         (decrypt(), "decrypt()", "kms", ("Decrypt",), None),
         (sign_in(), "sign_in()", "cognito-idp", ("AdminInitiateAuth",), None),
@@ -45,3 +56,4 @@ def test_a_grant_names_its_actions_and_its_resource(grant, text, service, action
 
 def test_equal_grants_are_one():
     assert len({read(ShopTable), read(ShopTable), write(ShopTable), send(ORDERS), send(Queue("orders"))}) == 3
+    assert len({fetch(IMAGES), fetch(Folder("images")), fetch(Folder("exports")), store(IMAGES)}) == 3

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from kernel import aws, queues, running
+from kernel import aws, jobs, queues, running
 from kernel import settings as kernel_settings
 from kernel.errors import Conflict
 from kernel.grants import send, sign
@@ -323,10 +323,27 @@ def test_a_schema_violation_says_what_is_wrong(logged, queue):
     )
 
 
+@pytest.fixture
+def chance(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes every pause the shortest or the longest that chance could make it."""
+
+    def decide(which: str) -> None:
+        decided = SimpleNamespace(randint=lambda low, high: low if which == "shortest" else high)
+        monkeypatch.setattr(jobs, "random", decided)
+
+    return decide
+
+
 @pytest.mark.parametrize(
-    ("attempt", "seconds"), [(1, 5), (2, 15), (3, 45), (4, 135), (5, 405), (6, 600), (7, 600), (100, 600)]
+    ("attempt", "shortest", "longest"),
+    [(1, 3, 5), (2, 8, 15), (3, 23, 45), (4, 68, 135), (5, 203, 405), (6, 300, 600), (7, 300, 600), (100, 300, 600)],
 )
-def test_a_failed_message_comes_again_soon_and_later_each_time(logged, queue, attempt, seconds):
+@pytest.mark.parametrize("which", ["shortest", "longest"])
+def test_a_failed_message_comes_again_soon_and_later_each_time(
+    logged, queue, chance, attempt, shortest, longest, which
+):
+    chance(which)
+    seconds = shortest if which == "shortest" else longest
     seen = []
 
     @worker(ORDERS, uses=[])
@@ -341,7 +358,55 @@ def test_a_failed_message_comes_again_soon_and_later_each_time(logged, queue, at
     assert hastened(queue) == [("receipt of m0", seconds)]
 
 
-def test_what_failed_is_hastened_with_its_group(logged, queue):
+@settings(deadline=None)
+@given(attempt=st.integers(1, 400), asked=st.none() | st.floats(0, 1e9))
+def test_a_pause_is_between_half_and_all_of_its_time_or_what_was_asked_for(attempt, asked):
+    longest = min(5 * 3 ** (attempt - 1), 600)
+
+    pause = jobs._pause(attempt, asked)
+
+    wanted = min(asked or 0, 3600)
+    assert max(longest / 2, wanted) <= pause <= max(longest, wanted + 1)
+
+
+class Busy(Exception):
+    """Somebody asks to come back after `wait` seconds."""
+
+    def __init__(self, wait: float | None) -> None:
+        super().__init__()
+        self.wait = wait
+
+
+@pytest.mark.parametrize(
+    ("wait", "attempt", "seconds"),
+    [
+        (None, 1, 5),
+        (0, 1, 5),
+        (4, 1, 5),
+        (30, 1, 30),
+        (30.2, 1, 31),
+        (30, 4, 135),
+        (3600, 1, 3600),
+        (86400, 1, 3600),
+        (86400, 100, 3600),
+    ],
+)
+def test_who_asks_to_wait_is_waited_for_up_to_an_hour(logged, queue, chance, wait, attempt, seconds):
+    chance("longest")
+
+    @worker(ORDERS, uses=[])
+    def take_order(order: Order) -> None:
+        """Take an order."""
+        raise Busy(wait)
+
+    records = [record("m0", "a", {"number": 1}, attempt), record("m1", "a", {"number": 2})]
+    assert take_order({"Records": records}, None) == failures("m0", "m1")
+
+    assert hastened(queue) == [("receipt of m0", seconds), ("receipt of m1", seconds)]
+
+
+def test_what_failed_is_hastened_with_its_group(logged, queue, chance):
+    chance("longest")
     records = [record(f"m{number}", group, {"number": number}) for number, group in enumerate("aab")]
 
     assert taking([], {0, 2})({"Records": records}, None) == failures("m0", "m1", "m2")

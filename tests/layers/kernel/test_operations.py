@@ -247,6 +247,41 @@ def test_a_declaration_may_say_otherwise():
     assert public(operation)
 
 
+def test_an_operation_may_have_more_room_and_further_paths():
+    operation = api.post("/try", also=["/old/try", "/{city}/try"], auth=Public(), memory=1536)(no_body)
+
+    assert (operation.path, operation.paths) == ("/try", ("/try", "/old/try", "/{city}/try"))
+    assert operation.memory == 1536
+    assert api.post("/try", auth=Public())(no_body).paths == ("/try",)
+
+
+@pytest.mark.parametrize("path", ["", "/", "try", "/try/", "/try?x=1"])
+def test_a_further_path_that_is_no_route_is_refused(path):
+    with pytest.raises(IncompleteDeclaration) as raised:
+        api.post("/try", also=["/fine", path], auth=Public())(no_body)
+
+    assert str(raised.value) == f"no_body: {path!r} is no route"
+
+
+def test_a_reading_operation_is_declared_with_its_parameters():
+    def show_shop(shop: str, page: int = 1) -> Response:
+        """Show a shop."""
+        raise NotImplementedError
+
+    mine = Api("mine", envelope=SampleEnvelope(), auth=Public(), tenant="cityId", memory=256, timeout=7)
+    operation = mine.get("/shops/{shop}", uses=[read(ShopTable)], produces="image/png")(show_shop)
+
+    assert (operation.name, operation.verb, operation.paths) == ("show_shop", "GET", ("/shops/{shop}",))
+    assert (operation.auth, operation.memory, operation.timeout) == (Public(), 256, 7)
+    assert (operation.produces, operation.uses, operation.body) == ("image/png", (read(ShopTable),), None)
+    assert (list(operation.scalars), operation.defaults) == (["shop", "page"], {"page": 1})
+
+
+def test_a_reading_operation_cannot_name_a_tenant_in_its_body():
+    with pytest.raises(IncompleteDeclaration, match="its body does not name the tenant"):
+        api.get("/try")(no_body)
+
+
 def test_an_operation_may_do_what_its_proof_its_body_and_itself_declare_each_once():
     def open_shop(request: ShopRequest) -> None:
         """Open."""
@@ -315,6 +350,42 @@ def scalars(limit: Annotated[int, Field(ge=1)], kind: Literal["a", "b"], after: 
 )  # fmt: skip
 def test_scalars_come_from_the_path_or_else_the_query(function, path, query, expected):
     assert answer(declared(scalars), pathParameters=path, queryStringParameters=query) == expected
+
+
+def found(shop: str, page: Annotated[int, Field(ge=1)] = 1, kind: Colour | None = None) -> list[Any]:
+    """Show."""
+    return [shop, page, kind]
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "expected"),
+    [
+        ({"shop": "測"}, None, (200, {"ok": ["測", 1, None]})),
+        ({"shop": "a"}, {"page": "2", "kind": "red"}, (200, {"ok": ["a", 2, "red"]})),
+        ({"shop": "a"}, {"shop": "b", "other": "c"}, (200, {"ok": ["a", 1, None]})),
+        ({"shop": "a"}, {"page": "0"}, refusal("page must be greater than or equal to 1")),
+        ({"shop": "a"}, {"page": ""}, refusal("page must be a valid integer, unable to parse string as an integer")),
+        ({}, {"page": "x"}, refusal(
+            "shop is required; page must be a valid integer, unable to parse string as an integer"
+        )),
+    ],
+)  # fmt: skip
+def test_a_reading_operation_takes_its_path_and_its_query_or_their_defaults(function, path, query, expected):
+    operation = api.get("/shops/{shop}", auth=Public())(found)
+
+    given = {"httpMethod": "GET", "body": None, "pathParameters": path, "queryStringParameters": query}
+    assert answer(operation, **given) == expected
+
+
+@pytest.mark.parametrize("query", [{"hub.challenge": "1"}, {"HUB.Challenge": "1"}, {"hub_challenge": "1"}])
+def test_a_parameter_may_be_spelled_with_dots(function, query):
+    def verify(hub_challenge: str) -> str:
+        """Verify."""
+        return hub_challenge
+
+    operation = api.get("/hook", auth=Public())(verify)
+
+    assert answer(operation, queryStringParameters=query) == (200, {"ok": "1"})
 
 
 def show_form(form: Form) -> Form:
@@ -592,6 +663,29 @@ def test_a_result_leaves_in_the_envelope(function):
     }
 
 
+class OldEnvelope(SampleEnvelope):
+    def success(self, result: Any) -> Response:
+        return Response(201, json_text([result]))
+
+    def fault(self, fault: Fault) -> Response:
+        return Response(599, json_text([fault.code]))
+
+
+def test_an_operation_may_have_an_envelope_of_its_own(function):
+    def judge(form: Form) -> str:
+        """Judge."""
+        if form.name == "crash":
+            raise ZeroDivisionError
+        return form.name
+
+    operation = declared(judge, envelope=OldEnvelope())
+
+    assert answer(operation, {"name": "fine"}) == (201, ["fine"])
+    assert answer(operation, {}) == (599, ["invalid"])
+    assert answer(operation, {"name": "crash"}) == (599, ["fault"])
+    assert answer(declared(judge), {"name": "fine"}) == (200, {"ok": "fine"})
+
+
 def test_a_response_leaves_as_it_is(function):
     def export() -> Response:
         """Export."""
@@ -604,6 +698,56 @@ def test_a_response_leaves_as_it_is(function):
         "headers": {"Content-Type": "text/csv; charset=utf-8", "Cache-Control": "no-store"},
         "body": "a,b\n",
     }
+
+
+def test_bytes_leave_in_base64_with_the_headers_they_ask_for(function):
+    def show() -> Response:
+        """Show."""
+        return Response(200, b"\x89PNG\xff", "image/png", {"Cache-Control": "public, max-age=60", "ETag": '"1"'})
+
+    operation = api.get("/image", auth=Public(), produces="image/png")(show)
+
+    assert operation(event_of(operation, ""), None) == {
+        "statusCode": 200,
+        "headers": {"Content-Type": "image/png", "Cache-Control": "public, max-age=60", "ETag": '"1"'},
+        "body": base64.b64encode(b"\x89PNG\xff").decode(),
+        "isBase64Encoded": True,
+    }
+
+
+def test_a_text_may_have_headers_of_its_own(function):
+    def lead() -> Response:
+        """Lead on."""
+        return Response(302, "", "text/plain", {"Location": "https://example.com/"})
+
+    operation = api.get("/lead", auth=Public())(lead)
+
+    made = operation(event_of(operation, ""), None)
+    assert (made["statusCode"], made["body"]) == (302, "")
+    assert made["headers"] == {
+        "Content-Type": "text/plain",
+        "Cache-Control": "no-store",
+        "Location": "https://example.com/",
+    }
+    assert "isBase64Encoded" not in made
+
+
+def test_bytes_that_lambda_would_not_carry_are_refused(function):
+    def show(length: int) -> Response:
+        """Show."""
+        return Response(200, bytes(length), "image/png")
+
+    operation = api.get("/image", auth=Public(), produces="image/png")(show)
+    most = (ANSWER_LIMIT - 4) * 3 // 4
+    event = event_of(operation, "")
+
+    fits = operation({**event, "queryStringParameters": {"length": str(most)}}, None)
+
+    assert fits["statusCode"] == 200
+    assert ANSWER_LIMIT - 8 < len(fits["body"]) <= ANSWER_LIMIT
+    assert answer(operation, queryStringParameters={"length": str(most + 3)}) == refusal(
+        "The answer is larger than 6 MB; ask for less"
+    )
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,28 @@ def batches(calls: list[aws.Call]) -> list[list[dict[str, Any]]]:
 
 def test_a_queue_is_named_for_its_stage(environment):
     assert ORDERS.physical_name() == "citypass-test-chatbot-orders.fifo"
-    assert (ORDERS.attempts, ORDERS.visibility) == (8, 180)
+    assert (ORDERS.attempts, ORDERS.visibility, ORDERS.batch, ORDERS.concurrency) == (8, 180, 10, None)
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ({"batch": 0}, "queue orders: batches of 0, 1 to 10 are possible"),
+        ({"batch": 11}, "queue orders: batches of 11, 1 to 10 are possible"),
+        ({"concurrency": 1}, "queue orders: 1 at the same time, 2 to 1000 are possible"),
+        ({"concurrency": 1001}, "queue orders: 1001 at the same time, 2 to 1000 are possible"),
+    ],
+)
+def test_what_lambda_does_not_take_is_refused(how, told):
+    with pytest.raises(ValueError, match=f"^{told}$"):
+        Queue("orders", **how)
+
+
+@pytest.mark.parametrize("how", [{"batch": 1, "concurrency": 2}, {"batch": 10, "concurrency": 1000}])
+def test_a_queue_may_be_worked_on_in_small_steps_by_few(how):
+    made = Queue("orders", **how)
+
+    assert {"batch": made.batch, "concurrency": made.concurrency} == how
 
 
 def test_messages_arrive_in_order_and_in_their_groups(received):

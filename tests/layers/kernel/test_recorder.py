@@ -25,9 +25,11 @@ from pynamodb.attributes import UnicodeAttribute
 
 from kernel.auth import Public
 from kernel.envelopes import Response
-from kernel.grants import read, sign, write
+from kernel import files
+from kernel.files import Folder
+from kernel.grants import fetch as fetch_files, read, remove, sign, store, write
 from kernel.operations import Api, event_of
-from kernel.tables import Put, Table, commit, fetch
+from kernel.tables import Delete, Put, Table, commit, fetch, write_all
 
 
 class Plain:
@@ -47,6 +49,8 @@ class OtherTable(ShopTable):
     name: ClassVar[str] = "others"
 
 
+IMAGES = Folder("images")
+EXPORTS = Folder("exports")
 api = Api("chatbot", envelope=Plain(), auth=Public(), tenant="adminId")
 
 
@@ -70,6 +74,21 @@ class Sample(NamedTuple):
     printed: str
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _moto_is_whole(moto_endpoint: str) -> None:
+    """Let moto load its services: what it loads during a sample is forgotten with it, and would be there twice."""
+    for service, ask in (("dynamodb", "list_tables"), ("s3", "list_buckets")):
+        client = boto3.client(
+            service,
+            endpoint_url=moto_endpoint,
+            region_name="us-east-1",
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
+        )
+        getattr(client, ask)()
+        client.close()
+
+
 @pytest.fixture
 def run(pytester: pytest.Pytester, environment: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sample]:
     """Runs a module of tests under the recorder, on the cloud that is there already."""
@@ -85,6 +104,9 @@ def run(pytester: pytest.Pytester, environment: str, monkeypatch: pytest.MonkeyP
             BillingMode="PAY_PER_REQUEST",
         )
     client.close()
+    store = boto3.client("s3", endpoint_url=environment, region_name="us-east-1")
+    store.create_bucket(Bucket="files")
+    store.close()
 
     def run_module(body: str, *arguments: str) -> Sample:
         pytester.makepyfile(test_sample=HEAD.replace("{endpoint}", environment) + body)
@@ -120,6 +142,11 @@ def visit(uses: str, does: str) -> str:
         ("[write(ShopTable)]", "commit(Put(ShopTable(city='a')))"),
         ("[write(ShopTable), read(OtherTable)]", "commit(Put(ShopTable(city='a'))); OtherTable.find('a')"),
         ("[write(ShopTable), write(OtherTable)]", "commit(Put(ShopTable(city='a')), Put(OtherTable(city='a')))"),
+        ("[write(ShopTable)]", "write_all([Put(ShopTable(city='a')), Delete(ShopTable, ShopTable.key('b'))])"),
+        ("[store(IMAGES)]", "files.put(IMAGES, 'a/b', b'', 'image/png')"),
+        ("[store(IMAGES)]", "files.abort_upload(IMAGES, files.start_upload(IMAGES, 'a', 'image/png'))"),
+        ("[fetch_files(IMAGES)]", "files.link(IMAGES, 'a')"),
+        ("[fetch_files(IMAGES), remove(IMAGES)]", "files.get(IMAGES, 'a'); files.remove(IMAGES, 'a', 'v')"),
         ("[]", "pass"),
     ],
 )
@@ -148,6 +175,14 @@ def test_an_operation_that_does_what_it_declares_passes(run, uses, does):
             "fetch((ShopTable, ShopTable.key('a')), (OtherTable, OtherTable.key('a')))",
             "visit: dynamodb.BatchGetItem on citypass-test-chatbot-others",
         ),
+        (
+            "[write(ShopTable)]",
+            "write_all([Put(ShopTable(city='a')), Put(OtherTable(city='b'))])",
+            "visit: dynamodb.BatchWriteItem on citypass-test-chatbot-others",
+        ),
+        ("[fetch_files(IMAGES)]", "files.put(IMAGES, 'a', b'', '')", "visit: s3.PutObject on images/chatbot"),
+        ("[store(EXPORTS)]", "files.put(IMAGES, 'a', b'', '')", "visit: s3.PutObject on images/chatbot"),
+        ("[store(IMAGES)]", "files.get(IMAGES, 'a')", "visit: s3.GetObject on images/chatbot"),
     ],
 )
 def test_a_call_that_is_not_declared_fails_the_test(run, uses, does, told):
@@ -162,6 +197,7 @@ def test_a_call_that_is_not_declared_fails_the_test(run, uses, does, told):
     [
         ("[read(ShopTable)]", "pass", "['read(shops)']"),
         ("[read(ShopTable), write(ShopTable)]", "ShopTable.find('a')", "['write(shops)']"),
+        ("[store(IMAGES), remove(IMAGES)]", "files.put(IMAGES, 'a', b'', '')", "['remove(images)']"),
         ("[read(ShopTable), read(OtherTable), sign()]", "ShopTable.find('a')", "['read(others)', 'sign()']"),
     ],
 )
@@ -232,6 +268,13 @@ def payload_of(**items: Any) -> dict[str, Any]:
             {"RequestItems": {"a": {}, "b": {}}},
             [("BatchGetItem", "a"), ("BatchGetItem", "b")],
         ),
+        (
+            "dynamodb",
+            "BatchWriteItem",
+            {"RequestItems": {"a": [], "b": []}},
+            [("BatchWriteItem", "a"), ("BatchWriteItem", "b")],
+        ),
+        ("s3", "PutObject", {"Key": "images/chatbot/a/b.png"}, [("PutObject", "images/chatbot")]),
         ("sqs", "GetQueueUrl", {"QueueName": "q.fifo"}, [("GetQueueUrl", "q.fifo")]),
         ("sqs", "SendMessageBatch", {"QueueUrl": "https://sqs/1/q.fifo"}, [("SendMessageBatch", "q.fifo")]),
         ("kms", "Decrypt", {"KeyId": "k"}, [("Decrypt", "")]),

@@ -35,11 +35,14 @@ def test_what_has_a_default_need_not_be_set():
         pool_issuer="",
         key_id="",
         signing_secret="",
+        files_bucket="",
+        public_url="",
         time_zone="+08:00",
         line_api_endpoint="https://api.line.me",
         line_data_api_endpoint="https://api-data.line.me",
         messenger_api_endpoint="https://graph.facebook.com",
         wechat_api_endpoint="https://api.weixin.qq.com",
+        outbound_exceptions="",
     )
 
 

@@ -48,7 +48,9 @@ from kernel.tables import (
     fetch,
     plain,
     replace,
+    rows_of,
     schema,
+    write_all,
 )
 from tests.layers.kernel.test_wire import Server, answers
 
@@ -693,7 +695,123 @@ def test_a_batch_that_never_ends_is_given_up(server, pauses):
     assert len(server.requests) == len(pauses) == 4
 
 
+@pytest.fixture
+def many(store: Any) -> None:
+    """A hundred and twenty tickets, every second of two hundred and forty."""
+    write_all(Put(ticket(number, holder="A", seat=number)) for number in range(0, 240, 2))
+
+
+def test_raw_rows_are_asked_for_in_hundreds(store, many, calls):
+    calls.clear()
+    keys = [TicketTable.key("E1", number) for number in range(230)]
+
+    found = rows_of(TicketTable, keys, [TicketTable.number, TicketTable.sold_at, TicketTable.holder])
+
+    assert sorted(found, key=lambda row: int(row["number"]["N"])) == [
+        {"number": {"N": str(number)}, "holder": {"S": "A"}} for number in range(0, 230, 2)
+    ]
+    requests = [call.payload["RequestItems"]["citypass-test-chatbot-tickets"] for call in calls]
+    assert [(call.action, len(request["Keys"])) for call, request in zip(calls, requests, strict=True)] == [
+        ("BatchGetItem", 100),
+        ("BatchGetItem", 100),
+        ("BatchGetItem", 30),
+    ]
+    assert {name: value for name, value in requests[0].items() if name != "Keys"} == {
+        "ConsistentRead": True,
+        "ProjectionExpression": "#0,#1,#2",
+        "ExpressionAttributeNames": {"#0": "number", "#1": "soldAt", "#2": "holder"},
+    }
+
+
+def test_raw_rows_are_whole_without_fields(store):
+    row = ticket(1, holder="A")
+    commit(Put(row))
+
+    assert rows_of(TicketTable, [TicketTable.key("E1", 1), TicketTable.key("E1", 2)]) == [row.item()]
+
+
+def test_no_raw_rows_need_no_request(environment, calls):
+    assert rows_of(TicketTable, []) == []
+    assert calls == []
+
+
+def test_raw_rows_that_were_left_out_are_asked_for_again(server, pauses):
+    one, two = (TicketTable.key("E1", number) for number in (1, 2))
+    name = "citypass-test-chatbot-tickets"
+    left = {name: {"Keys": [two], "ConsistentRead": True}}
+    server.script = [
+        answers({"Responses": {name: [ticket(1).item()]}, "UnprocessedKeys": left}),
+        answers({"Responses": {name: [ticket(2).item()]}}),
+    ]
+
+    assert rows_of(TicketTable, [one, two]) == [ticket(1).item(), ticket(2).item()]
+
+    assert json.loads(server.requests[1].body)["RequestItems"] == left
+
+
 # ---- writing
+
+
+def test_many_rows_are_written_and_deleted_twenty_five_at_a_time(store, calls):
+    write_all(Put(ticket(number, holder="A")) for number in range(30))
+    assert [number_of_writes(call) for call in calls] == [25, 5]
+    calls.clear()
+
+    deletes = [Delete(TicketTable, TicketTable.key("E1", number)) for number in range(28)]
+    write_all([*deletes, Put(ticket(28, holder="B")), Put(CodeTable(code=b"\xff", used=3))])
+
+    assert [(call.action, number_of_writes(call)) for call in calls] == [("BatchWriteItem", 25), ("BatchWriteItem", 5)]
+    rest = [ticket(28, holder="B").item(), ticket(29, holder="A").item()]
+    assert stored(store) == sorted(rest, key=lambda item: json.dumps(item, default=repr))
+    assert [item["used"] for item in stored(store, CodeTable)] == [{"N": "3"}]
+
+
+def number_of_writes(call: aws.Call) -> int:
+    return sum(map(len, call.payload["RequestItems"].values()))
+
+
+def test_writing_many_again_changes_nothing(store):
+    writes = [Put(ticket(1, holder="A")), Delete(TicketTable, TicketTable.key("E1", 2))]
+
+    write_all(writes)
+    write_all(writes)
+
+    assert stored(store) == [ticket(1, holder="A").item()]
+
+
+@pytest.mark.parametrize("count", [0, 25, 50])
+def test_full_batches_leave_no_empty_one(store, calls, count):
+    write_all(Put(ticket(number)) for number in range(count))
+
+    assert [number_of_writes(call) for call in calls] == [25] * (count // 25)
+
+
+def test_what_a_batch_did_not_write_is_written_again(server, pauses):
+    name, other = "citypass-test-chatbot-tickets", "citypass-test-chatbot-codes"
+    puts = [{"PutRequest": {"Item": ticket(number).item()}} for number in (1, 2)]
+    delete = {"DeleteRequest": {"Key": CodeTable.key(b"\xff")}}
+    left = {name: puts[1:], other: [delete]}
+    server.script = [
+        answers({"UnprocessedItems": left}),
+        answers({"UnprocessedItems": {other: [delete]}}),
+        answers({"UnprocessedItems": {}}),
+    ]
+
+    write_all([Put(ticket(1)), Delete(CodeTable, CodeTable.key(b"\xff")), Put(ticket(2))])
+
+    asked = [json.loads(request.body)["RequestItems"] for request in server.requests]
+    assert asked == [{name: puts, other: [delete]}, left, {other: [delete]}]
+    assert pauses == [0.1, 0.2]
+
+
+def test_a_batch_that_is_never_written_is_given_up(server, pauses):
+    left = {"citypass-test-chatbot-tickets": [{"PutRequest": {"Item": ticket(1).item()}}]}
+    server.script = [answers({"UnprocessedItems": left})] * 9
+
+    with pytest.raises(aws.AwsError, match=r"^dynamodb.BatchWriteItem: UnprocessedItems: $"):
+        write_all([Put(ticket(1))])
+
+    assert len(server.requests) == len(pauses) == 8
 
 
 def test_create_stamps_a_new_row_and_refuses_a_second(store):

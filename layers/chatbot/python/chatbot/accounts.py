@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, StringConstraints
 
+from chatbot import cros_settings
 from chatbot.api import NULL_IS_BLANK, AccountId, AccountRequest, AdminRequest, View
 from chatbot.tables import AccountIdTable, AccountTable
 from kernel import audit, clock, ids
@@ -27,11 +28,16 @@ ACCOUNTS_LIMIT = 100
 Credential = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]*$", max_length=1000)]
 # A copy that is not finished by then never will be: its function ends after 29 seconds.
 _COPY_LIFE = timedelta(minutes=2)
+# 32 bytes in base64 without its last sign, as WeChat's console shows it.
+AesKey = Annotated[str, StringConstraints(pattern=r"^([0-9A-Za-z]{43})?$")]
 Url = Annotated[str, StringConstraints(max_length=2000, pattern=r"^(https?://\S+)?$")]
 
 
 class AccountFields(AdminRequest):
-    """A channel's data as createAccount and updateAccount take it."""
+    """A channel's data as createAccount and updateAccount take it.
+
+    `encodingAesKey` opens what WeChat sends in its encrypted mode; '' is no key, and absent keeps what is stored.
+    """
 
     account_id: AccountId
     account_name: Annotated[str, StringConstraints(max_length=200)]
@@ -41,9 +47,10 @@ class AccountFields(AdminRequest):
     account_token: Credential = Field(repr=False)
     account_secret: Credential = Field(repr=False)
     app_id: Annotated[str, StringConstraints(max_length=200), NULL_IS_BLANK] = ""
+    encoding_aes_key: AesKey | None = Field(None, repr=False)
 
     def check(self) -> None:
-        """Refuse a webhook URL of another channel or another SNS, and a WeChat channel without appId."""
+        """Refuse a webhook URL of another channel or SNS, and what WeChat needs: missing, or given elsewhere."""
         flaws = []
         try:
             parts = urlsplit(self.account_webhook_url)
@@ -58,6 +65,8 @@ class AccountFields(AdminRequest):
             flaws.append(Flaw("accountWebhookUrl", "must carry the same adminid and accountid"))
         if self.account_type == "wechat" and not self.app_id:
             flaws.append(Flaw("appId", "is required for accountType wechat"))
+        if self.account_type != "wechat" and self.encoding_aes_key:
+            flaws.append(Flaw("encodingAesKey", "is only for accountType wechat"))
         if flaws:
             raise Invalid(flaws)
 
@@ -100,13 +109,17 @@ def _context(admin_id: str, account_id: str) -> dict[str, str]:
 
 
 def credentials(account: AccountTable) -> dict[str, Secret]:
-    """Return accountToken, accountSecret and, when set, the LINE Login pair: one decryption, then from memory."""
+    """Return accountToken, accountSecret and, when set, the LINE Login pair and WeChat's encodingAesKey.
+
+    One decryption, then from memory.
+    """
     sealed = decrypt(account.credentials, _context(account.admin_id, account.account_id))
     return {name: Secret(text) for name, text in json.loads(sealed.reveal()).items()}
 
 
-def _sealed(fields: AccountFields, line_login: dict[str, str]) -> str:
-    texts = {"accountToken": fields.account_token, "accountSecret": fields.account_secret, **line_login}
+def _sealed(fields: AccountFields, more: dict[str, str | None]) -> str:
+    texts = {"accountToken": fields.account_token, "accountSecret": fields.account_secret}
+    texts |= {name: value for name, value in more.items() if value}
     return encrypt(json.dumps(texts), _context(fields.admin_id, fields.account_id))
 
 
@@ -138,8 +151,8 @@ def add(new: NewAccount, copying: Copying) -> None:
         source = AccountTable.find(new.admin_id, new.account_clone)
         if source is None:
             raise NotFound("accountClone not found")
-        row.setting = source.setting
-    row.credentials = _sealed(new, {})
+        row.setting = cros_settings.copied(source, new.account_id)
+    row.credentials = _sealed(new, {"encodingAesKey": new.encoding_aes_key})
     done = AccountIdTable(account_id=new.account_id, admin_id=new.admin_id)
     unclaimed: Condition = AccountIdTable.account_id.does_not_exist()
     try:
@@ -171,13 +184,14 @@ def update(fields: AccountUpdate) -> None:
         raise Invalid([Flaw("accountType", "cannot be changed")])
     before = _digestible(account)
     given = {"lineLoginChannelId": fields.line_login_channel_id, "lineLoginSecret": fields.line_login_secret}
-    line_login = {}
+    if account.account_type == "wechat":
+        given["encodingAesKey"] = fields.encoding_aes_key
     if None in given.values():
         stored = credentials(account)
-        line_login = {name: stored[name].reveal() for name in given if name in stored}
-    line_login |= {name: value for name, value in given.items() if value is not None}
+        kept = {name: stored[name].reveal() for name in given if name in stored}
+        given = {name: kept.get(name) if value is None else value for name, value in given.items()}
     _take(account, fields)
-    account.credentials = _sealed(fields, {name: value for name, value in line_login.items() if value})
+    account.credentials = _sealed(fields, given)
     commit(
         replace(account),
         audit.entry(f"account {account.account_id}", before=before, after=_digestible(account)),
@@ -218,7 +232,7 @@ def listed(admin_id: str) -> AccountsView:
                 account_token=secrets["accountToken"].reveal(),
                 account_secret=secrets["accountSecret"].reveal(),
                 app_id=account.app_id,
-                setting=account.setting,
+                setting=cros_settings.of(account),
             )
         )
     return AccountsView(accounts=views)

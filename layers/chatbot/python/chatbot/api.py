@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic_core import from_json
 
 from chatbot.tables import AccountTable, account_key
 from kernel.auth import Cognito
@@ -26,6 +27,19 @@ AccountId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
 NULL_IS_BLANK = BeforeValidator(lambda value: "" if value is None else value)
 
 
+_TEXT = {"type": "string"}
+_REMARKED = {"type": "null", "description": "with remarks"}
+
+
+class Remarks(NamedTuple):
+    """Sentences on what was done, though not as the caller may expect."""
+
+    texts: list[str]
+
+
+Remarked = Annotated[Remarks | None, WithJsonSchema(_REMARKED)]
+
+
 class ChatbotEnvelope:
     """`{ErrorCode, ErrorMessage, Result}`; the HTTP status equals ErrorCode (contract, envelope).
 
@@ -34,7 +48,10 @@ class ChatbotEnvelope:
     """
 
     def success(self, result: Any) -> Response:
-        """Return code 200 with the result, null when there is none."""
+        """Return code 200 with the result, null when there is none; remarks stand beside a result of null."""
+        if isinstance(result, Remarks):
+            remarked = {"ErrorCode": 200, "ErrorMessage": "ok", "Result": None, "Warnings": result.texts}
+            return Response(200, json_text(remarked))
         return Response(200, json_text({"ErrorCode": 200, "ErrorMessage": "ok", "Result": result}))
 
     def fault(self, fault: Fault) -> Response:
@@ -45,7 +62,10 @@ class ChatbotEnvelope:
 
     def success_schema(self, result: dict[str, Any]) -> dict[str, Any]:
         """Return the schema of a success."""
-        return _schema({"const": 200}, {"const": "ok"}, result)
+        schema = _schema({"const": 200}, {"const": "ok"}, result)
+        if result == _REMARKED:
+            schema["properties"] |= {"Result": {"type": "null"}, "Warnings": {"type": "array", "items": _TEXT}}
+        return schema
 
     def fault_schema(self) -> dict[str, Any]:
         """Return the schema of a fault."""
@@ -58,6 +78,37 @@ def _schema(code: dict[str, Any], message: dict[str, Any], result: dict[str, Any
         "required": ["ErrorCode", "ErrorMessage", "Result"],
         "properties": {"ErrorCode": {"type": "integer", **code}, "ErrorMessage": message, "Result": result},
     }
+
+
+class BareEnvelope(ChatbotEnvelope):
+    """The envelope without Result, neither on success nor on failure (contract, envelope)."""
+
+    def success(self, result: Any) -> Response:
+        """Return code 200; there is never a result."""
+        return _without_result(super().success(None))
+
+    def fault(self, fault: Fault) -> Response:
+        """Return the fault's code and message."""
+        return _without_result(super().fault(fault))
+
+    def success_schema(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Return the schema of a success."""
+        return _bare(super().success_schema(result))
+
+    def fault_schema(self) -> dict[str, Any]:
+        """Return the schema of a fault."""
+        return _bare(super().fault_schema())
+
+
+def _without_result(response: Response) -> Response:
+    body = from_json(response.body)
+    del body["Result"]
+    return response._replace(body=json_text(body))
+
+
+def _bare(schema: dict[str, Any]) -> dict[str, Any]:
+    properties = {name: inner for name, inner in schema["properties"].items() if name != "Result"}
+    return {**schema, "required": list(properties), "properties": properties}
 
 
 api = Api("chatbot", envelope=ChatbotEnvelope(), auth=Cognito(), tenant="adminId")

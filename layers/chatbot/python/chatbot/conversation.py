@@ -1,4 +1,4 @@
-"""One event of a LINE user, from the queue to the messages he gets.
+"""One event of a user, from the queue to the messages he gets.
 
 Order of things, so that a crash at any point loses nothing: decide, store the turn together with the new state,
 send, note that it was sent. A repeated event finds its turn: sent ones are ignored, unsent ones are sent again.
@@ -6,179 +6,385 @@ send, note that it was sent. A repeated event finds its turn: sent ones are igno
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from chatbot import users
-from chatbot.accounts import credentials
+from chatbot import due, users
+from chatbot.delivery import choices, deliver, profile, sendable
 from chatbot.engine import Conversation, Outcome, Turn
-from chatbot.line_events import LineEvent, event_id
-from chatbot.tables import AccountTable, ConversationTable, TurnTable, UserTable, account_key
+from chatbot.events import Event, Said, enqueue
+from chatbot.outside import Outside
+from chatbot.reservations import sending_time
+from chatbot.tables import (
+    AccountTable,
+    ChannelTokenTable,
+    ConversationTable,
+    CorsErrorTable,
+    DueTable,
+    EntryTable,
+    FollowerCountTable,
+    FormEntryTable,
+    FormTable,
+    IconTable,
+    MemberTable,
+    NameTable,
+    PushTable,
+    ScenarioTable,
+    ScenarioVersionTable,
+    SegmentTable,
+    TriggerTable,
+    TurnTable,
+    UserTable,
+    VariableHistoryTable,
+    account_key,
+)
 from chatbot.times import shown
 from chatbot.triggers import StoredScenarios
-from kernel import clock, ids, secrets
-from kernel.channels.line.client import MESSAGES_A_CALL, LineClient, OverLimit, Refused
-from kernel.channels.line.validation import flaws_of_message
+from kernel import clock, secrets
 from kernel.running import current, logger
-from kernel.tables import Change, Delete, Put, Write, commit, create, fetch, replace
+from kernel.tables import Change, Delete, Put, Write, commit, create, fetch, replace, write_all
 
 if TYPE_CHECKING:
-    from kernel.secrets import Secret
+    from chatbot.engine import Scenario
+    from chatbot.messages import Message
+
+# What every function needs that lets a conversation go on.
+READ = (
+    AccountTable, ConversationTable, TurnTable, ScenarioTable, ScenarioVersionTable, TriggerTable, SegmentTable,
+    MemberTable, EntryTable, NameTable, PushTable, FormTable, IconTable, ChannelTokenTable,
+)  # fmt: skip
+WRITTEN = (
+    ConversationTable, TurnTable, UserTable, FollowerCountTable, MemberTable, SegmentTable, EntryTable, PushTable,
+    VariableHistoryTable, FormEntryTable, CorsErrorTable, DueTable, ChannelTokenTable,
+)  # fmt: skip
 
 # How long LINE redelivers is not disclosed; a reply token never outlives 20 minutes.
 TURN_LIFE = timedelta(days=7)
 # DynamoDB keeps 400 KB an item.
 _TURN_BYTES = 350_000
-_OVER_LIMIT_ATTEMPTS = 3
+# A transaction takes 100 writes; each booking may be two, and ten segments that somebody enters three each.
+_WRITES_AT_ONCE = 100
+_BOOKINGS_A_TURN = 25
+_ERRORS_A_TURN = 10
+NOT_FOLLOWING = "does not follow"
 _PROFILE_PAUSE = timedelta(minutes=10)
-# The user list joins its keys with '#'.
-_USER_ID = re.compile(r"[!\"$-~]{1,64}")
+_PROFILE_LIFE = timedelta(days=7)
 
 
-class Said(NamedTuple):
-    """What of an event concerns the conversation: its kind, the text of a message, and what was tapped.
-
-    `action` is what a tapped button stands for: the text it sent, or its postback data, while `text` may be the
-    date that was picked with it.
-    """
-
-    kind: str
-    text: str
-    action: str
-    user_id: str
-    at: datetime
-    reply_token: str
-
-
-def understood(event: dict[str, Any]) -> Said | None:
-    """Return what a user did, None for what the bot does not answer: groups, standby, unsend, unknown kinds."""
-    source = event.get("source")
-    if not isinstance(source, dict) or source.get("type") != "user" or event.get("mode", "active") != "active":
-        return None
-    user_id = source.get("userId")
-    if not isinstance(user_id, str) or not _USER_ID.fullmatch(user_id):
-        return None
-    millis = event.get("timestamp")
-    at = clock.from_millis(millis) if isinstance(millis, int) and 0 < millis < 1 << 43 else clock.now()
-    token = event.get("replyToken")
-
-    def said(kind: str, text: str = "", action: str = "") -> Said:
-        return Said(kind, text, action or text, user_id, at, token if isinstance(token, str) else "")
-
-    match event.get("type"):
-        case "follow" | "unfollow" as kind:
-            return said(kind)
-        case "message":
-            message = event.get("message")
-            if isinstance(message, dict) and message.get("type") == "text" and isinstance(message.get("text"), str):
-                return said("text", message["text"])
-            return said("other")
-        case "postback":
-            postback = event.get("postback")
-            if not isinstance(postback, dict):
-                return None
-            return said("text", _postback_text(postback), str(postback.get("data") or ""))
-    return None
-
-
-def _postback_text(postback: dict[str, Any]) -> str:
-    """Return what a postback says: the date or time that was picked, else its data."""
-    params = postback.get("params")
-    picked = params if isinstance(params, dict) else {}
-    value = picked.get("datetime") or picked.get("date") or picked.get("time") or postback.get("data") or ""
-    return str(value)
-
-
-class _Vault:
+class Vault:
     """Seals variables with the channel's, the user's and the variable's name as context."""
 
-    def __init__(self, account: AccountTable, user_id: str) -> None:
-        self._context = {"adminId": account.admin_id, "accountId": account.account_id, "userId": user_id}
+    def __init__(self, admin_id: str, account_id: str, user_id: str) -> None:
+        self._context = {"adminId": admin_id, "accountId": account_id, "userId": user_id}
 
     def seal(self, name: str, text: str) -> str:
+        """Return the text encrypted."""
         return secrets.encrypt(text, {**self._context, "variable": name})
 
     def reveal(self, name: str, sealed: str) -> str:
+        """Return the text again."""
         return secrets.decrypt(sealed, {**self._context, "variable": name}).reveal()
 
 
-def answer(message: LineEvent) -> None:
-    """Handle one event; raises when it has to come again."""
-    said = understood(message.event)
-    if said is None:
-        current().facts["ignored"] = str(message.event.get("type"))[:40]
-        return
-    partition = account_key(message.admin_id, message.account_id)
-    identifier = event_id(message.event)
-    account, conversation, turn = fetch(
-        (AccountTable, AccountTable.key(message.admin_id, message.account_id)),
+def answer(event: Event) -> TurnTable | None:
+    """Handle one event and return its turn, None when there is nobody to answer; raises when it has to come again."""
+    found = decided(event)
+    if found is None:
+        return None
+    if found.turn.delivered_at is None:
+        deliver(found.account, found.turn, event.said)
+    return found.turn
+
+
+def record(event: Event) -> None:
+    """Keep what a broadcast's nodes record and ask of a user; its messages are sent to many at once."""
+    decided(event, silent=True)
+
+
+class Decided(NamedTuple):
+    """The turn of an event; `repeated` when it was made before."""
+
+    account: AccountTable
+    turn: TurnTable
+    repeated: bool
+
+
+def decided(event: Event, *, silent: bool = False) -> Decided | None:
+    """Decide and store what an event leads to; return the turn, which may have been delivered before."""
+    said = event.said
+    partition = account_key(event.admin_id, event.account_id)
+    account, row, turn = fetch(
+        (AccountTable, AccountTable.key(event.admin_id, event.account_id)),
         (ConversationTable, ConversationTable.key(partition, said.user_id)),
-        (TurnTable, TurnTable.key(f"{partition}#{identifier}")),
+        (TurnTable, TurnTable.key(f"{partition}#{said.user_id}", event.event_id)),
     )
     if account is None:
         current().facts["ignored"] = "the channel is gone"
-        return
-    client = LineClient(_token(account))
-    if turn is None:
-        turn = _decide(account, conversation, said, identifier, client)
-    elif turn.delivered_at is not None:
-        current().facts["ignored"] = "repeated"
-        return
-    if turn.delivered_at is None:
-        _deliver(turn, said, client)
+    elif account.erased_at is not None and said.at <= account.erased_at:
+        current().facts["ignored"] = "erased"
+    elif turn is None and said.kind == "start" and row is None:
+        current().facts["ignored"] = "the user is gone"
+    else:
+        repeated = turn is not None
+        if turn is None:
+            turn = _Decision(account, row, event, silent=silent).made()
+        elif turn.delivered_at is not None:
+            current().facts["ignored"] = "repeated"
+        return Decided(account, turn, repeated)
+    return None
 
 
-def _token(account: AccountTable) -> Secret:
-    return credentials(account)["accountToken"]
+class _Decision:
+    """The decision on one event: runs the turn and stores it with everything it changes, all or nothing."""
 
+    def __init__(self, account: AccountTable, row: ConversationTable | None, event: Event, *, silent: bool) -> None:
+        self._account = account
+        self._silent = silent
+        self._event = event
+        self._said = event.said
+        self._partition = account_key(account.admin_id, account.account_id)
+        self._known = row is not None
+        self._row = row if row is not None else _new_row(self._partition, event.said)
+        self._state = Conversation(**self._row.state) if self._known else Conversation()
+        self._library = StoredScenarios(self._partition)
+        self._writes: list[Write] = []
+        self._joined: set[str] = set()
+        self._senders: dict[str, dict[str, Any] | None] = {}
 
-def _decide(
-    account: AccountTable, row: ConversationTable | None, said: Said, identifier: str, client: LineClient
-) -> TurnTable:
-    """Run the turn and store it with everything it changes, all or nothing."""
-    partition = account_key(account.admin_id, account.account_id)
-    state = Conversation(**row.state) if row else Conversation()
-    known = row is not None
-    if row is None:
-        row = ConversationTable(
-            account=partition,
-            user_id=said.user_id,
-            status="",
-            status_at=datetime.fromtimestamp(0, UTC),
-            follow_time=said.at,
-            access_time=said.at,
-            user_name="",
-            user_picture="",
+    def made(self) -> TurnTable:
+        """Run the turn, store what it changes and return it."""
+        said, row = self._said, self._row
+        old_key = UserTable.key(self._partition, _user_place(row)) if self._known else None
+        difference = _follow_status(row, said)
+        self._refresh_profile()
+        outside = Outside(self._account, said.user_id, self._event.event_id, self._open_variables)
+        turn = Turn(
+            self._state,
+            self._library,
+            Vault(self._account.admin_id, self._account.account_id, said.user_id),
+            clock.now(),
+            follow_time=row.follow_time,
+            orders=row.orders or [],
+            outside=outside,
+            dress=self._dressed,
         )
-    old_key = UserTable.key(partition, _user_place(row)) if known else None
-    difference = _follow_status(row, said)
-    unnamed = not row.user_name and said.kind != "unfollow"
-    # LINE withholds some profiles for good, so it is not asked again at every word.
-    if said.kind == "follow" or not known or (unnamed and said.at > row.access_time + _PROFILE_PAUSE):
-        profile = client.profile(said.user_id)
-        if profile is not None:
-            row.user_name, row.user_picture = profile
-    library = StoredScenarios(partition)
-    turn = Turn(state, library, _Vault(account, said.user_id), clock.now(), follow_time=row.follow_time)
-    outcome = _run(turn, said, row)
-    _report(outcome)
-    row.state = asdict(state)
-    row.access_time = max(row.access_time, said.at)
-    messages = _stored([message for message in map(_sendable, outcome.messages) if message is not None])
-    stored = TurnTable(
-        turn_id=f"{partition}#{identifier}",
-        messages=messages,
-        replied=0,
-        expires=clock.now() + TURN_LIFE,
-        delivered_at=None if messages else clock.now(),
+        outcome = self._run(turn)
+        _report(outcome)
+        self._record(outcome, outside)
+        if outcome.messages:
+            self._state.choices = choices(self._account, outcome.messages)
+        row.state = asdict(self._state)
+        if said.kind != "start":
+            row.access_time = max(row.access_time, said.at)
+        messages = [] if self._silent else _stored(sendable(self._account, outcome.messages))
+        stored = TurnTable(
+            person=f"{self._partition}#{said.user_id}",
+            event_id=self._event.event_id,
+            messages=messages,
+            replied=0,
+            refused=outcome.facts.get("not sent"),
+            expires=clock.now() + TURN_LIFE,
+            delivered_at=None if messages else clock.now(),
+        )
+        writes = [create(stored), replace(row), *_user_writes(self._account, row, self._state, old_key)]
+        if difference:
+            writes.append(users.counted(self._partition, said.user_id, difference))
+        writes += self._writes
+        write_all(write for write in writes[_WRITES_AT_ONCE:] if isinstance(write, Put))
+        commit(*writes[:_WRITES_AT_ONCE])
+        if said.kind == "follow" and row.status == "1":
+            self._join_late()
+        return stored
+
+    def _open_variables(self) -> list[str]:
+        """Return the names of the variables that are not encrypted: only those go to the URLs of conditions."""
+        return [name for name, value in self._state.variables.items() if isinstance(value, str)]
+
+    def _refresh_profile(self) -> None:
+        """Ask the channel for name and picture: of new followers, of the unnamed now and then, of all once a week."""
+        row, said = self._row, self._said
+        if said.kind in ("unfollow", "start"):
+            return
+        unnamed = not row.user_name and said.at > row.access_time + _PROFILE_PAUSE
+        stale = row.profile_at is None or said.at > row.profile_at + _PROFILE_LIFE
+        if said.kind == "follow" or not self._known or unnamed or (row.user_name and stale):
+            found = profile(self._account, said.user_id)
+            row.profile_at = said.at
+            if found is not None:
+                row.user_name, row.user_picture = found
+
+    def _run(self, turn: Turn) -> Outcome:
+        said, row = self._said, self._row
+        match said.kind:
+            case "follow" if row.status != "1" or said.at < row.status_at:
+                # It came late: since then the user has left again, or is greeted already.
+                return Outcome([], {})
+            case "follow":
+                self._join_segments()
+                self._unpark()
+                return turn.follow()
+            case "unfollow" if row.status == "1":
+                # It came late: since then the user has followed again, and his flow goes on.
+                return Outcome([], {})
+            case "unfollow":
+                return turn.unfollow()
+            case "text":
+                return turn.say(self._chosen(said.text), said.action)
+            case "start":
+                return self._started(turn)
+        return turn.show()
+
+    def _chosen(self, text: str) -> str:
+        """Return what a number stands for that was shown in the place of a button, else the text."""
+        typed = unicodedata.normalize("NFKC", text).strip()
+        number = int(typed) if typed.isascii() and typed.isdigit() and len(typed) < 3 else 0
+        return self._state.choices[number - 1] if 0 < number <= len(self._state.choices) else text
+
+    def _started(self, turn: Turn) -> Outcome:
+        """Send a scenario that was booked, or that stands behind a segment's link."""
+        said = self._said
+        if said.booking:
+            if self._state.booked.get(said.booking) != shown(said.at):
+                return Outcome([], {"ignored": "booked anew or sent"})
+            del self._state.booked[said.booking]
+        if self._row.status != "1":
+            if said.waits:
+                self._state.parked.append({"scenario_id": said.scenario_id, "revision": said.revision})
+            return Outcome([], {"not sent": NOT_FOLLOWING})
+        if said.revision:
+            scenario = self._library.saved(said.scenario_id, said.revision)
+        else:
+            scenario = self._library.scenario(said.scenario_id)
+        if scenario is None:
+            return Outcome([], {"ignored": "the scenario is gone"})
+        self._writes.append(Put(PushTable(account=self._partition, user_id=said.user_id, pushed_at=clock.now())))
+        return turn.start(scenario)
+
+    def _join_segments(self) -> None:
+        """Let a new follower into the segments through whose links he came, and send their scenarios next."""
+        from chatbot import segments
+
+        for entry in segments.entries_of(self._partition, self._said.user_id):
+            self._joined.add(entry.segment_id)
+            self._writes += segments.completed(entry)
+            self._start_segment(entry.segment_id)
+
+    def _join_late(self) -> None:
+        """Let him into those segments too for whose links he was registered while this turn was decided."""
+        from chatbot import segments
+
+        for entry in segments.entries_of(self._partition, self._said.user_id):
+            if entry.segment_id not in self._joined:
+                commit(*segments.completed(entry))
+                self._start_segment(entry.segment_id)
+
+    def _start_segment(self, segment_id: str) -> None:
+        from chatbot import segments
+
+        if scenario_id := segments.scenario_of(self._partition, segment_id):
+            enqueue([self._start_event(scenario_id, 0, f"{self._event.event_id}#{segment_id}")])
+
+    def _unpark(self) -> None:
+        """Send what came due while the user did not follow."""
+        parked, self._state.parked = self._state.parked, []
+        enqueue(
+            self._start_event(one["scenario_id"], one["revision"], f"{self._event.event_id}#parked{place}")
+            for place, one in enumerate(parked)
+        )
+
+    def _start_event(self, scenario_id: str, revision: int, event_id: str) -> Event:
+        # Sent before this turn is stored: the queue hands it out only when this event is done with.
+        user_id, at = self._said.user_id, self._said.at
+        said = Said(kind="start", user_id=user_id, at=at, scenario_id=scenario_id, revision=revision, waits=True)
+        return Event.of(self._account, event_id, said)
+
+    def _dressed(self, message: Message, node: dict[str, Any], scenario: Scenario) -> Message:
+        """Return the message with its sender's icon and with links that tell who followed them."""
+        if sender := self._sender(scenario.icon_id):
+            message = {**message, "sender": sender}
+        if any((node.get("nodeConst") or {}).values()):
+            from chatbot import links
+
+            return links.decorated(
+                message,
+                node,
+                admin_id=self._account.admin_id,
+                account_id=self._account.account_id,
+                user_id=self._said.user_id,
+                scenario_id=scenario.id,
+            )
+        return message
+
+    def _sender(self, icon_id: str) -> dict[str, Any] | None:
+        if icon_id and icon_id not in self._senders:
+            from chatbot import icons
+
+            self._senders[icon_id] = icons.sender(self._partition, icon_id)
+        return self._senders.get(icon_id)
+
+    def _record(self, outcome: Outcome, outside: Outside) -> None:
+        """Add the writes of what the turn leaves behind: values, forms, bookings, errors of the external service."""
+        said = self._said
+        for number, booking in enumerate(outcome.bookings):
+            at = sending_time(clock.now(), booking.minutes, booking.window)
+            writes = self._book(booking.name, booking.scenario_id, at)
+            if number < _BOOKINGS_A_TURN:
+                self._writes += writes
+            else:
+                # Ahead of the transaction, which takes no more: without the state that names it, a booking is nothing.
+                write_all(writes)
+        if outside.errors:
+            from chatbot import cors_errors
+
+            self._writes += cors_errors.noted(self._partition, outside.errors[:_ERRORS_A_TURN], clock.now())
+        # Values and forms come last: what a transaction does not take of them may be written more than once.
+        if outcome.changes:
+            from chatbot import variable_history
+
+            self._writes += variable_history.rows(
+                self._partition, said.user_id, outcome.changes, said.at, self._event.event_id
+            )
+        if outcome.forms:
+            from chatbot import forms
+
+            for form in forms.named(self._partition, outcome.forms).values():
+                if all(self._state.variables.get(name) for name in form.fields):
+                    self._writes.append(
+                        forms.entry(self._partition, said.user_id, form, self._state.variables, said.at)
+                    )
+
+    def _book(self, name: str, scenario_id: str, at: datetime) -> list[Put | Delete]:
+        """Note a booking in the state and return its writes; an earlier one of the same name is taken back."""
+        scenario = self._library.scenario(scenario_id)
+        if scenario is None:
+            current().facts["not booked"] = scenario_id
+            return []
+        writes: list[Put | Delete] = []
+        admin_id, account_id, user_id = self._account.admin_id, self._account.account_id, self._said.user_id
+        place = f"{user_id}#{name}"
+        before = self._state.booked.get(name)
+        if before is not None and before != shown(at):
+            old = datetime.fromisoformat(before).replace(tzinfo=UTC)
+            writes.append(due.cancel("reservation", admin_id, account_id, old, place))
+        what = {"user_id": user_id, "scenario_id": scenario_id, "revision": scenario.version, "booking": name}
+        writes.append(due.book("reservation", admin_id, account_id, at, place, what))
+        self._state.booked[name] = shown(at)
+        return writes
+
+
+def _new_row(partition: str, said: Said) -> ConversationTable:
+    return ConversationTable(
+        account=partition,
+        user_id=said.user_id,
+        status="",
+        status_at=datetime.fromtimestamp(0, UTC),
+        follow_time=said.at,
+        access_time=said.at,
+        user_name="",
+        user_picture="",
     )
-    writes: list[Write] = [create(stored), replace(row), *_user_writes(account, row, state, old_key)]
-    if difference:
-        writes.append(users.counted(partition, said.user_id, difference))
-    commit(*writes)
-    return stored
 
 
 def _follow_status(row: ConversationTable, said: Said) -> int:
@@ -186,7 +392,7 @@ def _follow_status(row: ConversationTable, said: Said) -> int:
 
     Redelivered events may arrive late, so an event older than the last word changes nothing.
     """
-    if said.at < row.status_at:
+    if said.at < row.status_at or said.kind == "start":
         return 0
     before = row.status
     if said.kind == "unfollow":
@@ -203,35 +409,10 @@ def _follow_status(row: ConversationTable, said: Said) -> int:
     return int(row.status == "1") - int(before == "1")
 
 
-def _run(turn: Turn, said: Said, row: ConversationTable) -> Outcome:
-    match said.kind:
-        case "follow":
-            return turn.follow()
-        case "unfollow" if row.status == "1":
-            # It came late: since then the user has followed again, and his flow goes on.
-            return Outcome([], {})
-        case "unfollow":
-            return turn.unfollow()
-        case "text":
-            return turn.say(said.text, said.action)
-    return turn.show()
-
-
 def _report(outcome: Outcome) -> None:
     current().facts.update(outcome.facts)
     if "cut" in outcome.facts:
         logger().warning("turn cut at its limit of nodes", place=outcome.facts["cut"])
-
-
-def _sendable(message: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the message if LINE takes it; else, because variables made it too long, its plain text, or None."""
-    flaws = flaws_of_message(message)
-    if not flaws:
-        return message
-    logger().warning("message cannot be sent as it is", flaws=[str(flaw.path) for flaw in flaws[:5]])
-    text = message.get("altText") or message.get("text")
-    plain = {"type": "text", "text": text}
-    return plain if text and not flaws_of_message(plain) else None
 
 
 def _stored(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -278,35 +459,3 @@ def _user_writes(
     )
     gone: list[Write] = [Delete(UserTable, old_key)] if old_key else []
     return [Put(user), *gone]
-
-
-def _report_undelivered(status: int, reason: str) -> None:
-    current().facts["undelivered"] = status
-    logger().error("LINE does not take the messages of a turn", status=status, reason=reason)
-
-
-def _deliver(turn: TurnTable, said: Said, client: LineClient) -> None:
-    """Send what is left of a turn: the first five messages as the reply, the rest pushed, each push once.
-
-    LINE knows no retry key for replies: after a crash between a reply and its note here, it is sent a second time.
-    """
-    chunks = [turn.messages[start : start + MESSAGES_A_CALL] for start in range(0, len(turn.messages), MESSAGES_A_CALL)]
-    key = turn.own_key()
-    try:
-        for place, chunk in enumerate(chunks):
-            if place == 0 and turn.replied:
-                continue
-            if place == 0 and said.reply_token and client.reply(said.reply_token, chunk, said.at):
-                if len(chunks) > 1:
-                    commit(Change(TurnTable, key, [TurnTable.replied.set(1)]))
-                continue
-            client.push(said.user_id, chunk, ids.derived_uuid(f"{turn.turn_id}#{place}"))
-    except OverLimit:
-        # A rate limit passes soon; the month's quota does not, and must not hold up replies, which are free.
-        if current().attempt < _OVER_LIMIT_ATTEMPTS:
-            raise
-        _report_undelivered(429, "over LINE's limit")
-    except Refused as problem:
-        _report_undelivered(problem.status, str(problem))
-    # The messages may show variables that are kept encrypted, so they go as soon as they are not needed.
-    commit(Change(TurnTable, key, [TurnTable.delivered_at.set(clock.now()), TurnTable.messages.set([])]))

@@ -1,21 +1,28 @@
-"""LINE's webhook: whose it is, and its events on their way to the worker, in order for each user."""
+"""LINE's webhook: whose it is, and what its events say."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from chatbot.accounts import credentials
-from chatbot.tables import AccountTable, account_key
-from kernel.auth import Incoming
+from chatbot.events import Event, Said
+from chatbot.tables import AccountTable
+from kernel import clock
 from kernel.channels.line.client import signed_by
 from kernel.errors import Unauthorized
-from kernel.queues import Message, Queue
 
-LINE_EVENTS = Queue("line-events")
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kernel.auth import Incoming
+
+# The user list joins its keys with '#'.
+_USER_ID = re.compile(r"[!\"$-~]{1,64}")
 
 
 class LineWebhook(BaseModel):
@@ -23,14 +30,6 @@ class LineWebhook(BaseModel):
 
     destination: str = ""
     events: list[Any]
-
-
-class LineEvent(BaseModel):
-    """One event of a channel on the queue."""
-
-    admin_id: str
-    account_id: str
-    event: dict[str, Any]
 
 
 def signing_account(incoming: Incoming) -> AccountTable:
@@ -49,27 +48,57 @@ def signing_account(incoming: Incoming) -> AccountTable:
     return account
 
 
-def enqueue(account: AccountTable, webhook: LineWebhook) -> None:
-    """Put every event on the queue: in order for each user, a redelivery of the last minutes only once."""
-    partition = account_key(account.admin_id, account.account_id)
-    LINE_EVENTS.send(
-        Message(
-            body={"admin_id": account.admin_id, "account_id": account.account_id, "event": event},
-            group=hashlib.sha256(f"{partition}{_sender(event)}".encode()).hexdigest(),
-            dedup=hashlib.sha256(f"{partition}{event_id(event)}".encode()).hexdigest(),
-        )
-        for event in webhook.events
-        if isinstance(event, dict)
-    )
+def events(account: AccountTable, webhook: LineWebhook) -> Iterator[Event]:
+    """Yield the events that concern a conversation: not those of groups, standby, unsend or unknown kinds."""
+    for event in webhook.events:
+        if isinstance(event, dict) and (said := understood(event)):
+            yield Event.of(account, _event_id(event), said)
 
 
-def _sender(event: dict[str, Any]) -> str:
+def understood(event: dict[str, Any]) -> Said | None:
+    """Return what a user did, None for what the bot does not answer."""
     source = event.get("source")
-    source = source if isinstance(source, dict) else {}
-    return str(source.get("userId") or source.get("groupId") or source.get("roomId") or "")
+    if not isinstance(source, dict) or source.get("type") != "user" or event.get("mode", "active") != "active":
+        return None
+    user_id = source.get("userId")
+    if not isinstance(user_id, str) or not _USER_ID.fullmatch(user_id):
+        return None
+    millis = event.get("timestamp")
+    at = clock.from_millis(millis) if isinstance(millis, int) and 0 < millis < 1 << 43 else clock.now()
+    token = event.get("replyToken")
+    said = Said(kind="other", user_id=user_id, at=at, reply_token=token if isinstance(token, str) else "")
+    match event.get("type"):
+        case "follow" | "unfollow" as kind:
+            said.kind = kind
+        case "message":
+            message = event.get("message")
+            if isinstance(message, dict) and message.get("type") == "text" and isinstance(message.get("text"), str):
+                said.kind, said.text = "text", message["text"]
+        case "postback":
+            postback = event.get("postback")
+            if not isinstance(postback, dict) or _switches_menu(postback):
+                return None
+            said.kind, said.text, said.action = "text", _postback_text(postback), str(postback.get("data") or "")
+        case _:
+            return None
+    return said
 
 
-def event_id(event: dict[str, Any]) -> str:
+def _switches_menu(postback: dict[str, Any]) -> bool:
+    """Tell whether somebody only changed the tab of a rich menu, which is between him and LINE."""
+    params = postback.get("params")
+    return isinstance(params, dict) and "newRichMenuAliasId" in params
+
+
+def _postback_text(postback: dict[str, Any]) -> str:
+    """Return what a postback says: the date or time that was picked, else its data."""
+    params = postback.get("params")
+    picked = params if isinstance(params, dict) else {}
+    value = picked.get("datetime") or picked.get("date") or picked.get("time") or postback.get("data") or ""
+    return str(value)
+
+
+def _event_id(event: dict[str, Any]) -> str:
     """Return the event's webhookEventId, which a redelivery repeats; its digest when it has none."""
     given = event.get("webhookEventId")
     if isinstance(given, str) and given:

@@ -13,8 +13,11 @@ Message = dict[str, Any]
 
 PLACEHOLDER = re.compile(r"\{\{([^{}]{1,100})\}\}")
 # Only what people read or what leads on is filled; ids, URLs of media and layout stay as saved.
-_FILLED = frozenset({"text", "altText", "label", "uri", "linkUri", "data", "displayText", "fillInText"})
+_FILLED = frozenset(
+    {"text", "altText", "label", "uri", "linkUri", "data", "displayText", "fillInText", "title", "subtitle", "payload"}
+)
 _LINKS = frozenset({"uri", "linkUri"})
+_ORDER_ID = "OrderId"
 # What an imagemap of 1040 x 1040 answers by layout (contract, saveScenario: geometry by decision).
 IMAGEMAP_AREAS: dict[str, dict[str, tuple[int, int, int, int]]] = {
     "A": {"A": (0, 0, 1040, 1040)},
@@ -33,9 +36,10 @@ _ALT_TEXT_UNITS = 1500
 
 
 def message_of(node: dict[str, Any]) -> Message | None:
-    """Return the node as one LINE message, None when LINE cannot show it: a condition, or a sticker without ids.
+    """Return the node as one LINE message, None when it shows nothing: a condition, or a sticker without ids.
 
-    The template's structure must be sound (see graph.py); placeholders are still in place.
+    Only Messenger can show a generic template of its own (`fb_generic`). The template's structure must be sound (see
+    graph.py); placeholders are still in place.
     """
     template = node["template"]
     match node["type"]:
@@ -52,6 +56,8 @@ def message_of(node: dict[str, Any]) -> Message | None:
             return _with_quick_reply(template, {"type": "sticker", **sticker})
         case "imagemap":
             return _with_quick_reply(template, _imagemap(template))
+        case "fb_generic" if template:
+            return {**template, "type": "fb_generic"}
     return None
 
 
@@ -123,6 +129,22 @@ def filled(message: Message, variable: Callable[[str], str]) -> Message:
 
     if message.get("emojis"):
         return {**fill(message), **_filled_text(message, text_of)}
+    result: Message = fill(message)
+    return result
+
+
+def with_order_id(message: Message, order_id: str) -> Message:
+    """Return the message with the text OrderId replaced by an order's number, wherever people read it."""
+
+    def fill(value: Any, name: str = "") -> Any:
+        if isinstance(value, dict):
+            return {key: fill(inner, key) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [fill(inner) for inner in value]
+        if not isinstance(value, str) or name not in _FILLED:
+            return value
+        return value.replace(_ORDER_ID, quote(order_id, safe="") if name in _LINKS else order_id)
+
     result: Message = fill(message)
     return result
 

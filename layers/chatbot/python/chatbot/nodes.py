@@ -312,6 +312,26 @@ def waits(node: dict[str, Any]) -> bool:
     return bool(reply.get("variable")) or bool(checks_of(reply)) or leads
 
 
+def external_call(node: dict[str, Any]) -> dict[str, Any]:
+    """Return the node's call of the external service, {} when it has none."""
+    external = node.get("externalApi")
+    call = external.get("cros") if isinstance(external, dict) else None
+    return call if isinstance(call, dict) else {}
+
+
+def replaces_order_id(node: dict[str, Any]) -> bool:
+    """Tell whether the text OrderId stands for the number of the order that the node's call makes."""
+    call = external_call(node)
+    return bool(call.get("enable")) and bool((call.get("others") or {}).get("orderIdReplace"))
+
+
+def forms_of(node: dict[str, Any]) -> list[str]:
+    """Return the ids of the forms that the node fills; the documents leave the elements' shape open."""
+    listed = node.get("varForms") or []
+    given = (form.get("id") or form.get("formId") if isinstance(form, dict) else form for form in listed)
+    return [form for form in given if isinstance(form, str) and form]
+
+
 def usable(node: dict[str, Any], now: Any) -> bool:
     """Tell whether the node may be used at this time (datetimeTrigger, both ends inclusive)."""
     trigger = node.get("datetimeTrigger") or {}

@@ -10,7 +10,7 @@ _PATTERN = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,
 
 def shown(moment: datetime) -> str:
     """Return `2024-01-28 06:04:25.693`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.") + f"{moment.microsecond // 1000:03d}"
+    return moment.astimezone(UTC).isoformat(" ", "milliseconds").removesuffix("+00:00")
 
 
 def read(text: str, *, end: bool = False) -> datetime:

@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from chatbot.engine import Scenario, fold
-from chatbot.tables import ScenarioTable, TriggerTable
+from chatbot.tables import ScenarioTable, ScenarioVersionTable, TriggerTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,13 +46,31 @@ class StoredScenarios:
     def __init__(self, partition: str) -> None:
         self._partition = partition
         self._read: dict[str, Scenario | None] = {}
+        self._born: dict[str, int] = {}
 
     def scenario(self, scenario_id: str) -> Scenario | None:
         """Return the scenario with this id, None when it is gone."""
         if scenario_id not in self._read:
             row = ScenarioTable.find(self._partition, scenario_id)
             self._read[scenario_id] = None if row is None else _runnable(row)
+            if row is not None:
+                self._born[scenario_id] = int(row.first_revision or 0)
         return self._read[scenario_id]
+
+    def pinned(self, scenario_id: str, version: int) -> Scenario | None:
+        """Return the scenario as that save left it, None when it was deleted since, even if it was made anew."""
+        current = self.scenario(scenario_id)
+        if current is None or current.version == version:
+            return current
+        return self.saved(scenario_id, version) if version >= self._born[scenario_id] else None
+
+    def saved(self, scenario_id: str, version: int) -> Scenario | None:
+        """Return the scenario as that save left it, even when it was deleted since."""
+        current = self._read.get(scenario_id)
+        if current is not None and current.version == version:
+            return current
+        row = ScenarioVersionTable.find(version_key(self._partition, scenario_id), version)
+        return None if row is None else Scenario(scenario_id, version, row.nodes, row.icon_url_id)
 
     def for_keyword(self, folded: str) -> Scenario | None:
         """Return the scenario of the keyword: the longest as it was written, then the last saved."""
@@ -73,6 +91,10 @@ class StoredScenarios:
         return TriggerTable.query(self._partition, condition, limit=_CANDIDATES, consistent=True).rows
 
 
+def version_key(partition: str, scenario_id: str) -> str:
+    """Return the key under which the versions of a scenario are stored."""
+    return f"{partition}#{scenario_id}"
+
+
 def _runnable(row: ScenarioTable) -> Scenario:
-    # The time beside the number tells a scenario made anew under an old id from the one that was deleted.
-    return Scenario(row.scenario_id, f"{row.version}@{row.updated_at.isoformat()}", row.nodes)
+    return Scenario(row.scenario_id, int(row.revision or 0), row.nodes, row.icon_url_id)

@@ -1,25 +1,22 @@
-"""The users of a channel: the list, the number of followers, and the conversation records with their CSV."""
+"""The users of a channel: the list, the number of followers, and the conversation records."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
-from datetime import datetime
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, StringConstraints
 from pydantic_core import from_json
 
-from chatbot import times
 from chatbot.api import NULL_IS_BLANK, AccountRequest, ListRequest, ListView, View
 from chatbot.tables import FollowerCountTable, RecentlyActive, UserTable
 from kernel.errors import Flaw, Invalid
-from kernel.operations import answer_size
 from kernel.tables import Change, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     from kernel.tables import Item
 
@@ -31,7 +28,6 @@ _ROWS_A_READ = 1000
 _COUNT_SHARDS = 8
 # DynamoDB refuses a longer range key.
 _KEY_BYTES = 1024
-_CSV_LIMIT = 5_500_000
 _LIST_FIELDS = (
     UserTable.adm_acc_id,
     UserTable.usrid_acstm,
@@ -42,18 +38,6 @@ _LIST_FIELDS = (
     UserTable.account_status,
     UserTable.follow_time,
     UserTable.created_at,
-)
-COLUMNS = (
-    "userId",
-    "userName",
-    "userPicture",
-    "accountType",
-    "accountStatus",
-    "nodeId",
-    "tags",
-    "followTime",
-    "accessTime",
-    "createTime",
 )
 
 
@@ -158,23 +142,6 @@ class RecordList(ListView):
     data: list[RecordView]
 
 
-def _start_read(value: Any, *, end: bool = False) -> Any:
-    if not isinstance(value, str):
-        raise ValueError("must be a valid string")
-    return times.read(value, end=end)
-
-
-def _end_read(value: Any) -> Any:
-    return _start_read(value, end=True)
-
-
-class Period(AccountRequest):
-    """The users whose last activity lies in a period, both ends included."""
-
-    start_time: Annotated[datetime, BeforeValidator(_start_read)]
-    end_time: Annotated[datetime, BeforeValidator(_end_read)]
-
-
 def page(request: UsersRequest) -> UsersView:
     """Return a page of at most 100 users, ordered by user id; `count` is the channel's, whatever is searched."""
     partition = request.partition
@@ -210,8 +177,8 @@ def _users_view(partition: str, items: list[Item], last: Item | None) -> UsersVi
             user_picture=item["user_picture"]["S"],
             account_type=item["account_type"]["S"],
             account_status=item["account_status"]["S"],
-            follow_time=_shown(item["follow_time"]["S"]),
-            create_time=_shown(item["created_at"]["S"]),
+            follow_time=shown(item["follow_time"]["S"]),
+            create_time=shown(item["created_at"]["S"]),
         )
         for item in items
     ]
@@ -221,8 +188,8 @@ def _users_view(partition: str, items: list[Item], last: Item | None) -> UsersVi
     return UsersView(data=users, count=followers(partition), last_evaluated_key=key)
 
 
-def _shown(stored: str) -> str:
-    """Write a stored time as the contract shows it; both are UTC with milliseconds."""
+def shown(stored: str) -> str:
+    """Return a stored time as the contract shows it; both are UTC with milliseconds."""
     return stored.replace("T", " ").removesuffix("Z")
 
 
@@ -234,7 +201,19 @@ def followers(partition: str) -> int:
 
 def counted(partition: str, user_id: str, difference: int) -> Change:
     """Return the write that counts a follower more or less."""
-    shard = hashlib.sha256(user_id.encode()).digest()[0] % _COUNT_SHARDS
+    return _counted(partition, _shard(user_id), difference)
+
+
+def counted_off(partition: str, user_ids: Iterable[str]) -> list[Change]:
+    """Return the writes that count these followers less, one a shard, as a transaction changes a row only once."""
+    return [_counted(partition, shard, -number) for shard, number in sorted(Counter(map(_shard, user_ids)).items())]
+
+
+def _shard(user_id: str) -> int:
+    return hashlib.sha256(user_id.encode()).digest()[0] % _COUNT_SHARDS
+
+
+def _counted(partition: str, shard: int, difference: int) -> Change:
     counter = FollowerCountTable.followers
     key = FollowerCountTable.key(partition, shard)
     return Change(FollowerCountTable, key, [counter.set((counter | 0) + difference)])
@@ -261,50 +240,7 @@ def _record(item: Item) -> dict[str, Any]:
         "accountStatus": row["account_status"],
         "nodeId": row["node_id"],
         "tags": tags,
-        "followTime": _shown(row["follow_time"]),
-        "accessTime": _shown(row["access_time"]),
-        "createTime": _shown(row["created_at"]),
+        "followTime": shown(row["follow_time"]),
+        "accessTime": shown(row["access_time"]),
+        "createTime": shown(row["created_at"]),
     }
-
-
-def records_csv(request: Period) -> str:
-    """Return the records of a period as CSV (RFC 4180, UTF-8 without BOM, LF), the header line always there.
-
-    An inline answer holds 6 MB; a period with more is refused, and nothing is cut off silently.
-    """
-    if request.start_time > request.end_time:
-        raise Invalid([Flaw("startTime", "is after endTime")])
-    text = _Text()
-    # Before Python 3.13 only the characters of the line end were quoted, and a lone CR breaks lines too.
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow([name.lower() for name in COLUMNS])
-    for item in _active(request):
-        record = _record(item)
-        record["tags"] = json.dumps(record["tags"], ensure_ascii=False, separators=(",", ":"))
-        writer.writerow([_cell(record[name]) for name in COLUMNS])
-        if text.size > _CSV_LIMIT:
-            raise Invalid([Flaw("endTime", "leaves more records than one answer holds; ask for less")])
-    return "".join(text.lines)
-
-
-class _Text:
-    """Collects CSV lines and knows their size in bytes; they come with CR LF and are kept with LF."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.size = 0
-
-    def write(self, line: str) -> None:
-        line = line.removesuffix("\r\n") + "\n"
-        self.lines.append(line)
-        self.size += answer_size(line)
-
-
-def _active(request: Period) -> Iterator[Item]:
-    between = UserTable.access_time.between(request.start_time, request.end_time)
-    return UserTable.every_item(request.partition, between, index=RecentlyActive, limit=_ROWS_A_READ)
-
-
-def _cell(text: str) -> str:
-    """Keep spreadsheets from running a cell as a formula (OWASP, CSV Injection): such texts get a leading quote."""
-    return f"'{text}" if text.startswith(tuple("=+-@＝＋－＠\t\r\n\0")) else text

@@ -35,14 +35,17 @@ def digest(state: Any) -> str | None:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def entry(subject: str, *, before: Any, after: Any) -> Put:
-    """Return the write that records a change of `subject` by the running operation; commit it with the change."""
+def entry(subject: str, *, before: Any, after: Any, tenant: str = "", actor: str = "") -> Put:
+    """Return the write that records a change of `subject` by the running operation; commit it with the change.
+
+    A worker has no caller, so it says whose the change is (`tenant`) and who asked for it (`actor`).
+    """
     running = current()
     moment = clock.now()
     row = AuditTable(
-        tenant=running.tenant,
+        tenant=tenant or running.tenant,
         entry_id=ids.ordered_id(moment),
-        actor=running.actor,
+        actor=actor or running.actor,
         operation=running.operation,
         subject=subject,
         before=digest(before),

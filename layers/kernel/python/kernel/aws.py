@@ -79,23 +79,46 @@ def signed_headers(
     service: str, host: str, target: str, content_type: str, body: bytes, *, region: str, seconds: float
 ) -> dict[str, str]:
     """Return the headers of a signed POST to `/`; credentials come from the environment as in every Lambda."""
+    headers = {"content-type": content_type, "host": host, "x-amz-target": target}
+    return authorized(
+        service, "POST", "/", "", headers, hashlib.sha256(body).hexdigest(), region=region, seconds=seconds
+    )
+
+
+def authorized(
+    service: str,
+    method: str,
+    path: str,
+    query: str,
+    headers: dict[str, str],
+    payload: str,
+    *,
+    region: str,
+    seconds: float,
+) -> dict[str, str]:
+    """Return the headers with date and signature; path and query are encoded and sorted, `payload` is its SHA-256."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds))
-    headers = {"content-type": content_type, "host": host, "x-amz-date": stamp, "x-amz-target": target}
+    headers = {**headers, "x-amz-date": stamp}
     if token := os.environ.get("AWS_SESSION_TOKEN"):
         headers["x-amz-security-token"] = token
     names = ";".join(sorted(headers))
-    canonical = "\n".join(
-        ["POST", "/", "", *(f"{n}:{headers[n]}" for n in sorted(headers)), "", names, hashlib.sha256(body).hexdigest()]
-    )
     scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
-    text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-    key = _signing_key(os.environ["AWS_SECRET_ACCESS_KEY"], stamp[:8], region, service)
-    signature = hmac.digest(key, text.encode(), "sha256").hex()
+    signature = signed(method, path, query, headers, payload, stamp, scope)
     headers["authorization"] = (
         f"AWS4-HMAC-SHA256 Credential={os.environ['AWS_ACCESS_KEY_ID']}/{scope}, "
         f"SignedHeaders={names}, Signature={signature}"
     )
     return headers
+
+
+def signed(method: str, path: str, query: str, headers: dict[str, str], payload: str, stamp: str, scope: str) -> str:
+    """Return the signature of a request whose credential scope is `day/region/service/aws4_request`."""
+    names = sorted(headers)
+    canonical = "\n".join([method, path, query, *(f"{n}:{headers[n]}" for n in names), "", ";".join(names), payload])
+    text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    day, region, service, _ = scope.split("/")
+    key = _signing_key(os.environ["AWS_SECRET_ACCESS_KEY"], day, region, service)
+    return hmac.digest(key, text.encode(), "sha256").hex()
 
 
 def _answer(reply: wire.Reply) -> dict[str, Any]:

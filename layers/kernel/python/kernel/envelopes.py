@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pydantic_core import to_json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kernel.errors import Fault
 
 
 class Response(NamedTuple):
-    """An answer as HTTP sends it."""
+    """An answer as HTTP sends it; `headers` replace the usual ones, such as Cache-Control."""
 
     status: int
-    body: str
+    body: str | bytes
     content_type: str = "application/json; charset=utf-8"
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class Envelope(Protocol):

@@ -8,17 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from kernel.files import Folder
     from kernel.queues import Queue
     from kernel.tables import Table
 
 
 class Grant(NamedTuple):
-    """Actions of one service on one resource: a table, a queue, or '' for the system's own key, pool or secret."""
+    """Actions of one service on one resource: a table, queue or folder, or none: the system's own key, pool, secret."""
 
     verb: str
     service: str
     actions: tuple[str, ...]
-    resource: type[Table] | Queue | None
+    resource: type[Table] | Queue | Folder | None
 
     @property
     def text(self) -> str:
@@ -33,7 +34,8 @@ def read(table: type[Table]) -> Grant:
 
 def write(table: type[Table]) -> Grant:
     """Put, change and delete rows."""
-    return Grant("write", "dynamodb", ("PutItem", "UpdateItem", "DeleteItem", "ConditionCheckItem"), table)
+    actions = ("PutItem", "UpdateItem", "DeleteItem", "ConditionCheckItem", "BatchWriteItem")
+    return Grant("write", "dynamodb", actions, table)
 
 
 def append(table: type[Table]) -> Grant:
@@ -44,6 +46,22 @@ def append(table: type[Table]) -> Grant:
 def send(queue: Queue) -> Grant:
     """Send messages to a queue."""
     return Grant("send", "sqs", ("SendMessageBatch", "GetQueueUrl"), queue)
+
+
+def fetch(folder: Folder) -> Grant:
+    """Read files of a folder, also through links made here."""
+    return Grant("fetch", "s3", ("GetObject",), folder)
+
+
+def store(folder: Folder) -> Grant:
+    """Store files in a folder, whole or part by part."""
+    actions = ("PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "AbortMultipartUpload")
+    return Grant("store", "s3", actions, folder)
+
+
+def remove(folder: Folder) -> Grant:
+    """Remove files of a folder for good."""
+    return Grant("remove", "s3", ("DeleteObject",), folder)
 
 
 def encrypt() -> Grant:

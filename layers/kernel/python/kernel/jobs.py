@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import math
+import random
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import BaseModel, ValidationError
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 _SECONDS_A_MESSAGE = 25
 _FIRST_RETRY = 5
 _LAST_RETRY = 600
+_LONGEST_ASKED = 3600
 
 
 class Job:
@@ -95,9 +98,9 @@ class Worker:
                     with Running(self.name, attempt=attempt):
                         self.function(self._message(record["body"]))
                     continue
-                except Exception:
+                except Exception as problem:
                     logger().exception("message failed", worker=self.name, message_id=record["messageId"])
-                    waits[group] = min(_FIRST_RETRY * 3 ** (attempt - 1), _LAST_RETRY)
+                    waits[group] = _pause(attempt, getattr(problem, "wait", None))
             # What follows in the group goes back for as long: the group is held up while any of it is out.
             self._hasten(record["receiptHandle"], waits.setdefault(group, 0))
             failed.append(record["messageId"])
@@ -116,6 +119,13 @@ class Worker:
         except ValidationError as problem:
             # pydantic quotes what it was given, and what people wrote stays out of the log.
             raise Invalid(flaws_of(problem)) from None
+
+
+def _pause(attempt: int, asked: float | None) -> int:
+    """Return the seconds until a message comes again: longer each time, with jitter, and no less than was asked for."""
+    longest = min(_FIRST_RETRY * 3 ** (attempt - 1), _LAST_RETRY)
+    pause = random.randint((longest + 1) // 2, longest)  # noqa: S311  jitter, not a secret
+    return max(pause, min(math.ceil(asked or 0), _LONGEST_ASKED))
 
 
 def _has_time(context: Any) -> bool:

@@ -70,13 +70,20 @@ class Api:
         self,
         path: str,
         *,
+        also: Iterable[str] = (),
         uses: Iterable[Grant] = (),
         auth: Auth | None = None,
         body_limit: int = BODY_LIMIT,
+        memory: int | None = None,
         timeout: int | None = None,
         produces: str = "application/json",
+        envelope: Envelope | None = None,
     ) -> Callable[[Callable[..., Any]], Operation]:
-        """Declare a POST operation; `produces` names the media type when the function returns a `Response`."""
+        """Declare a POST operation.
+
+        `also` names further paths that lead here; `produces` the media type when the function returns a `Response`;
+        `envelope` is for the one that looks different from the rest.
+        """
 
         def declare(function: Callable[..., Any]) -> Operation:
             return Operation(
@@ -84,11 +91,42 @@ class Api:
                 api=self,
                 verb="POST",
                 path=path,
+                also=tuple(also),
                 uses=tuple(uses),
                 auth=auth or self.auth,
                 body_limit=body_limit,
+                memory=memory or self.memory,
                 timeout=timeout or self.timeout,
                 produces=produces,
+                envelope=envelope or self.envelope,
+            )
+
+        return declare
+
+    def get(
+        self,
+        path: str,
+        *,
+        uses: Iterable[Grant] = (),
+        auth: Auth | None = None,
+        produces: str = "application/json",
+    ) -> Callable[[Callable[..., Any]], Operation]:
+        """Declare a GET operation; `{name}` in the path and parameters of the query are the function's arguments."""
+
+        def declare(function: Callable[..., Any]) -> Operation:
+            return Operation(
+                function,
+                api=self,
+                verb="GET",
+                path=path,
+                also=(),
+                uses=tuple(uses),
+                auth=auth or self.auth,
+                body_limit=BODY_LIMIT,
+                memory=self.memory,
+                timeout=self.timeout,
+                produces=produces,
+                envelope=self.envelope,
             )
 
         return declare
@@ -104,22 +142,27 @@ class Operation:
         api: Api,
         verb: str,
         path: str,
+        also: tuple[str, ...],
         uses: tuple[Grant, ...],
         auth: Auth,
         body_limit: int,
+        memory: int,
         timeout: int,
         produces: str,
+        envelope: Envelope,
     ) -> None:
         self.name = function.__name__
         self.function = function
         self.api = api
         self.verb = verb
         self.path = path
+        self.paths = (path, *also)
         self.auth = auth
         self.body_limit = body_limit
-        self.memory = api.memory
+        self.memory = memory
         self.timeout = timeout
         self.produces = produces
+        self.envelope = envelope
         self.description = described(function)
         hints = get_type_hints(function, include_extras=True)
         if "return" not in hints:
@@ -128,6 +171,7 @@ class Operation:
         self.body_name = ""
         self.body: type[BaseModel] | None = None
         self.scalars: dict[str, TypeAdapter[Any]] = {}
+        self.defaults: dict[str, Any] = {}
         self.wants_caller = "caller" in hints
         for parameter in inspect.signature(function).parameters.values():
             kind = hints.get(parameter.name)
@@ -141,14 +185,17 @@ class Operation:
                 self.body_name, self.body = parameter.name, kind
             else:
                 self.scalars[parameter.name] = TypeAdapter(kind)
+                if parameter.default is not parameter.empty:
+                    self.defaults[parameter.name] = parameter.default
         self._admits = self.body is not None and issubclass(self.body, Admitted)
         self._check_tenant()
         extra: tuple[Grant, ...] = getattr(self.body, "uses", ()) if self.body else ()
         self.uses = tuple(dict.fromkeys((*auth.uses, *extra, *uses)))
 
     def _check_tenant(self) -> None:
-        if not path_is_plain(self.path):
-            raise IncompleteDeclaration(f"{self.name}: {self.path!r} is no route")
+        for path in self.paths:
+            if not path_is_plain(path):
+                raise IncompleteDeclaration(f"{self.name}: {path!r} is no route")
         if isinstance(self.auth, Cognito | PartnerKey):
             fields = self.body.model_fields.values() if self.body else ()
             if self.api.tenant not in {field.alias for field in fields}:
@@ -160,17 +207,19 @@ class Operation:
             try:
                 response = self._answer(event, running)
             except Fault as fault:
-                response = self.api.envelope.fault(fault)
+                response = self.envelope.fault(fault)
                 running.facts["fault"] = fault.code
             except Exception:
                 request_id = (event.get("requestContext") or {}).get("requestId", "")
                 logger().exception("unexpected", operation=self.name, request_id=request_id)
-                response = self.api.envelope.fault(Fault("Internal error"))
+                response = self.envelope.fault(Fault("Internal error"))
             running.status = response.status
+        binary = isinstance(response.body, bytes)
         return {
             "statusCode": response.status,
-            "headers": {"Content-Type": response.content_type, "Cache-Control": "no-store"},
-            "body": response.body,
+            "headers": {"Content-Type": response.content_type, "Cache-Control": "no-store", **response.headers},
+            "body": base64.b64encode(response.body).decode() if isinstance(response.body, bytes) else response.body,
+            **({"isBase64Encoded": True} if binary else {}),
         }
 
     def _answer(self, event: dict[str, Any], running: Running) -> Response:
@@ -191,7 +240,7 @@ class Operation:
                 cast("Admitted", body).admit()
             arguments[self.body_name] = body
         result = self.function(**arguments)
-        response = result if isinstance(result, Response) else self.api.envelope.success(result)
+        response = result if isinstance(result, Response) else self.envelope.success(result)
         # A character takes at most six bytes there.
         if len(response.body) > ANSWER_LIMIT // 6 and answer_size(response.body) > ANSWER_LIMIT:
             raise Invalid("The answer is larger than 6 MB; ask for less")
@@ -205,7 +254,12 @@ class Operation:
         values: dict[str, Any] = {}
         flaws: list[Flaw] = []
         for name, adapter in self.scalars.items():
-            given = incoming.path.get(name, incoming.query.get(name.lower()))
+            # A path names a parameter as it is; the channels spell theirs like `hub.challenge`.
+            key = name.lower()
+            given = incoming.path.get(name, incoming.query.get(key, incoming.query.get(key.replace("_", "."))))
+            if given is None and name in self.defaults:
+                values[name] = self.defaults[name]
+                continue
             try:
                 values[name] = adapter.validate_python(given)
             except ValidationError as problem:
@@ -215,8 +269,10 @@ class Operation:
         return values
 
 
-def answer_size(body: str) -> int:
+def answer_size(body: str | bytes) -> int:
     """Return the bytes that a body takes in a function's answer, where it is a text inside JSON."""
+    if isinstance(body, bytes):
+        return len(body) * 4 // 3 + 4
     return len(json.dumps(body, ensure_ascii=False).encode())
 
 

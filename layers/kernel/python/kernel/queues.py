@@ -32,11 +32,24 @@ class QueueRefused(RuntimeError):
 
 @dataclass(frozen=True)
 class Queue:
-    """A FIFO queue; a message that failed `attempts` times goes to its dead-letter queue."""
+    """A FIFO queue; a message that failed `attempts` times goes to its dead-letter queue.
+
+    Its worker gets at most `batch` messages at once, and runs at most `concurrency` times at the same time. A message
+    is hidden for `visibility` seconds while it is worked on, so the worker's time-out is shorter.
+    """
 
     name: str
     attempts: int = 8
     visibility: int = 180
+    batch: int = 10
+    concurrency: int | None = None
+
+    def __post_init__(self) -> None:
+        # What Lambda takes of a FIFO queue, said before a deployment fails.
+        if not 1 <= self.batch <= _BATCH:
+            raise ValueError(f"queue {self.name}: batches of {self.batch}, 1 to {_BATCH} are possible")
+        if self.concurrency is not None and not 2 <= self.concurrency <= 1000:
+            raise ValueError(f"queue {self.name}: {self.concurrency} at the same time, 2 to 1000 are possible")
 
     def physical_name(self) -> str:
         """The name of the queue in this stage."""

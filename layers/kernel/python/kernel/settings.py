@@ -22,11 +22,15 @@ class Settings:
     pool_issuer: str = ""
     key_id: str = ""
     signing_secret: str = ""
+    files_bucket: str = ""
+    public_url: str = ""
     time_zone: str = "+08:00"
     line_api_endpoint: str = "https://api.line.me"
     line_data_api_endpoint: str = "https://api-data.line.me"
     messenger_api_endpoint: str = "https://graph.facebook.com"
     wechat_api_endpoint: str = "https://api.weixin.qq.com"
+    # Comma separated host:port that tenants may name although private: local stacks and tests, never a real stage.
+    outbound_exceptions: str = ""
 
 
 class SettingMissing(RuntimeError):

@@ -12,6 +12,7 @@ import random
 import time
 import zlib
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 from pynamodb.attributes import Attribute, AttributeContainer, NumberAttribute, TTLAttribute
@@ -25,6 +26,7 @@ from kernel.settings import resource_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import ThreadPoolExecutor
 
     from pynamodb.expressions.condition import Condition
     from pynamodb.expressions.update import Action
@@ -34,6 +36,8 @@ T = TypeVar("T")
 PAGE = 100
 _TRANSACTION_ATTEMPTS = 6
 _BATCH_GET = 100
+_BATCH_WRITE = 25
+_BATCH_WRITE_ATTEMPTS = 8
 
 
 class UtcTime(Attribute[datetime]):
@@ -377,6 +381,54 @@ def _request(write: Write) -> tuple[str, dict[str, Any]]:
     return verb, expressions.into(request)
 
 
+def write_all(writes: Iterable[Put | Delete], *, at_once: int = 1) -> None:
+    """Do many plain puts and deletes, 25 a request: each by itself and without condition, so repeatable at will.
+
+    With `at_once` so many requests are under way at the same time, in no order.
+    """
+    batches = _batches(writes)
+    if at_once == 1:
+        for batch in batches:
+            _batch_write(batch)
+        return
+    for _ in _writers(at_once).map(_batch_write, batches):
+        pass
+
+
+@cache
+def _writers(count: int) -> ThreadPoolExecutor:
+    """Return threads that live as long as the function does, with their connections."""
+    from concurrent.futures import ThreadPoolExecutor  # only few functions write that much
+
+    return ThreadPoolExecutor(count, thread_name_prefix="write")
+
+
+def _batches(writes: Iterable[Put | Delete]) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    batch: list[tuple[str, dict[str, Any]]] = []
+    for write in writes:
+        if isinstance(write, Put):
+            batch.append((write.row.physical_name(), {"PutRequest": {"Item": write.row.item()}}))
+        else:
+            batch.append((write.table.physical_name(), {"DeleteRequest": {"Key": write.key}}))
+        if len(batch) == _BATCH_WRITE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _batch_write(batch: list[tuple[str, dict[str, Any]]]) -> None:
+    requests: dict[str, list[dict[str, Any]]] = {}
+    for name, request in batch:
+        requests.setdefault(name, []).append(request)
+    for attempt in range(1, _BATCH_WRITE_ATTEMPTS + 1):
+        requests = _dynamodb("BatchWriteItem", RequestItems=requests).get("UnprocessedItems") or {}
+        if not requests:
+            return
+        time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311  jitter, not a secret
+    raise aws.AwsError("dynamodb", "BatchWriteItem", "UnprocessedItems", {})
+
+
 def fetch(*wanted: tuple[type[Table], Item]) -> list[Any]:
     """Read rows of several tables by key in one request, consistently.
 
@@ -396,6 +448,18 @@ def fetch(*wanted: tuple[type[Table], Item]) -> list[Any]:
         return None
 
     return [row(table, key) for table, key in wanted]
+
+
+def rows_of(table: type[Table], keys: Sequence[Item], fields: Sequence[Attribute[Any]] = ()) -> list[Item]:
+    """Return the raw rows of one table that the keys name and that are there, in no order, a hundred a request."""
+    found: list[Item] = []
+    for start in range(0, len(keys), _BATCH_GET):
+        request: dict[str, Any] = {"Keys": list(keys[start : start + _BATCH_GET]), "ConsistentRead": True}
+        if fields:
+            names = {f"#{place}": field.attr_name for place, field in enumerate(fields)}
+            request |= {"ProjectionExpression": ",".join(names), "ExpressionAttributeNames": names}
+        found += _batch_get({table.physical_name(): request})[table.physical_name()]
+    return found
 
 
 def existing_keys(table: type[Table], keys: Sequence[Item]) -> list[Item]:

@@ -1,0 +1,28 @@
+from chatbot import reports
+from chatbot.api import AccountRequest, api
+from chatbot.exports import EXPORTS, FILES
+from chatbot.tables import ConversationTable, ExportTable, UserTable, VariableTable
+from kernel.auth import Caller, PartnerKey
+from kernel.grants import decrypt, fetch, read, remove, send, sign, store, write
+
+
+@api.post(
+    "/getReportCSV",
+    also=("/getReportCsv",),
+    auth=PartnerKey(),
+    uses=[
+        *(read(table) for table in (UserTable, ConversationTable, VariableTable, ExportTable)),
+        write(ExportTable),
+        *(store(FILES), fetch(FILES), remove(FILES)),
+        send(EXPORTS),
+        *(decrypt(), sign()),
+    ],
+    timeout=29,
+)
+def get_report_csv(request: AccountRequest, caller: Caller) -> reports.Download:
+    """Write a CSV report of the channel, one row a user: his conversation record and his variables.
+
+    The link is good for an hour. When the file takes longer, the link is one of ours: it answers 202 with Retry-After
+    until the file is there. Values kept encrypted are shown to the owner, and as *** to a partner.
+    """
+    return reports.report(request, caller)

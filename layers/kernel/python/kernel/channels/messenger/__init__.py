@@ -1,0 +1,1 @@
+"""Facebook Messenger: what its Send API takes."""

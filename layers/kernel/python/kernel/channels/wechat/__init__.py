@@ -1,0 +1,1 @@
+"""WeChat official accounts: what they say and what they take."""
