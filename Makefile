@@ -40,7 +40,7 @@ format: python-environment ## rewrite the sources in the project's format
 	@$(RUN) ruff format .
 	@$(RUN) ruff check --fix .
 
-bench: python-environment ## measure cold and warm calls
+bench: python-environment ## measure calls, segments, CSV files and broadcasts
 	@$(RUN) benchmarks
 
 routes: python-environment ## print every operation with its route, sign-in and grants

@@ -50,6 +50,7 @@ class Part(NamedTuple):
 class Run(NamedTuple):
     """A broadcast: `seconds` is what it took here, one message after the other, the embedded cloud included."""
 
+    way: str
     people: int
     seconds: float
     parts: list[Part]
@@ -150,7 +151,7 @@ def measure(way: str, people: int) -> Run:
         finally:
             aws.observers.remove(calls.append)
         _check(cloud, people)
-    return Run(people, seconds, parts)
+    return Run(way, people, seconds, parts)
 
 
 def _check(cloud: Cloud, people: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chatbot.broadcast_runs import LANES
+from chatbot.broadcast_runs import LANES, PERSONAL_LANES
 from functions.chatbot.run_broadcast import run_broadcast
 from functions.chatbot.send_broadcast_chunk import send_broadcast_chunk
 
@@ -33,7 +33,8 @@ FORMULA = [
     f"                    + (DynamoDB requests - write batches x {WRITERS - 1} / {WRITERS}) x {DYNAMODB_SECONDS} s",
     "Lambda USD          = seconds x memory MB / 1024 x GB-second + messages handled x request",
     "SQS USD             = (batches sent + 2 x messages handled) x request",
-    f"time                = seconds of run_broadcast, then seconds of send_broadcast_chunk / {LANES} lanes",
+    f"time                = seconds of run_broadcast, then seconds of send_broadcast_chunk / {LANES} lanes"
+    f" ({PERSONAL_LANES} where each gets his own messages)",
     "```",
     "",
     f"Assumed: {DYNAMODB_SECONDS * 1000:.0f} ms for a request to DynamoDB, {LINE_SECONDS * 1000:.0f} ms for a call to"
@@ -63,7 +64,7 @@ def usd(run: Run) -> dict[str, float]:
 
 def minutes(run: Run, people: int) -> list[float]:
     """Return the minutes that so many people take to be frozen, slice after slice, and sent to, in lanes."""
-    lanes = {send_broadcast_chunk.name: LANES}
+    lanes = {send_broadcast_chunk.name: PERSONAL_LANES if run.way == "personal" else LANES}
     return [seconds(part) / lanes.get(part.name, 1) * people / run.people / 60 for part in run.parts]
 
 

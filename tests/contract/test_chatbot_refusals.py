@@ -224,9 +224,7 @@ CAUSES = {
         ],
     },
     "deleteBroadcast": {
-        "broadcastIds is empty": [
-            ({"broadcastIds": []}, "broadcastIds must have at least 1 item after validation, not 0")
-        ],
+        "broadcastIds is empty": [({"broadcastIds": []}, "broadcastIds must have at least 1 item")],
         "an id is unknown or already sent (decision)": [
             (
                 {"broadcastIds": [BROADCAST_ID, UNKNOWN_ID]},
@@ -241,7 +239,7 @@ CAUSES = {
     "deleteForm": {"formId is unknown": [({"formId": UNKNOWN_ID}, "formId is not a form of this channel")]},
     "deleteIconUrl": {
         "accountIconUrl is empty or an id is unknown": [
-            ({"accountIconUrl": []}, "accountIconUrl must have at least 1 item after validation, not 0"),
+            ({"accountIconUrl": []}, "accountIconUrl must have at least 1 item"),
             ({"accountIconUrl": [{"id": UNKNOWN_ID}]}, "accountIconUrl[0].id is not an icon of this channel"),
         ]
     },
@@ -254,9 +252,7 @@ CAUSES = {
     },
     "deleteUserSegment": {"segmentId is unknown": [({"segmentId": UNKNOWN_ID}, "segmentId not found")]},
     "deleteVariable": {
-        "accountVariable is empty": [
-            ({"accountVariable": []}, "accountVariable must have at least 1 item after validation, not 0")
-        ],
+        "accountVariable is empty": [({"accountVariable": []}, "accountVariable must have at least 1 item")],
         "a name is unknown": [
             ({"accountVariable": ["var2", "unknown"]}, "accountVariable[1] is not a variable of this channel")
         ],
@@ -294,8 +290,8 @@ CAUSES = {
     "pushLineMessages": {
         "luid is not a user of the channel": [({"luid": "U" + "0" * 32}, "luid is not a user of this channel")],
         "messages is empty or has more than 5 entries (LINE limit)": [
-            ({"messages": []}, "messages must have at least 1 item after validation, not 0"),
-            ({"messages": [TEXT] * 6}, "messages must have at most 5 items after validation, not 6"),
+            ({"messages": []}, "messages must have at least 1 item"),
+            ({"messages": [TEXT] * 6}, "messages must have at most 5 items"),
         ],
         "accountType is not line": [(FB, "accountId is not a LINE channel")],
     },
@@ -303,7 +299,7 @@ CAUSES = {
     "saveScenarioApi": {"always": [({}, "operation retired")]},
     "scheduleUsersImport": {"always": [({}, "operation retired")]},
     "saveForm": {
-        "fields is empty": [({"fields": []}, "fields must have at least 1 item after validation, not 0")],
+        "fields is empty": [({"fields": []}, "fields must have at least 1 item")],
         "a var_name is not a variable of the channel": [
             ({"fields": [{"var_name": "unknown"}]}, "fields[0].var_name is not a variable of this channel")
         ],
@@ -313,9 +309,7 @@ CAUSES = {
         ],
     },
     "saveIconUrl": {
-        "accountIconUrl is empty": [
-            ({"accountIconUrl": []}, "accountIconUrl must have at least 1 item after validation, not 0")
-        ],
+        "accountIconUrl is empty": [({"accountIconUrl": []}, "accountIconUrl must have at least 1 item")],
         "url is not an absolute http(s) URI": [
             (
                 {"accountIconUrl": [{"name": "n", "url": url}]},
@@ -417,9 +411,7 @@ CAUSES = {
         "a segment with this name exists": [({"segmentName": "SG00009"}, "segmentName already exists")],
     },
     "saveVariable": {
-        "accountVariable is empty": [
-            ({"accountVariable": []}, "accountVariable must have at least 1 item after validation, not 0")
-        ],
+        "accountVariable is empty": [({"accountVariable": []}, "accountVariable must have at least 1 item")],
         "a name is empty": [({"accountVariable": ["var2", ""]}, "accountVariable[1] must have at least 1 character")],
     },
     "scheduleBroadcast": {

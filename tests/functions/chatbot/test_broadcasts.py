@@ -241,7 +241,7 @@ class TestScheduling:
         ]
         refuses(schedule_broadcast, cases)
         many = {**EXAMPLE, "broadcastUsers": [{"userId": user} for user in people(5001)]}
-        refuses(schedule_broadcast, [(many, "broadcastUsers must have at most 5000 items after validation, not 5001")])
+        refuses(schedule_broadcast, [(many, "broadcastUsers must have at most 5000 items")])
 
     def test_names_all_flaws_at_once(self, ready, refuses):
         body = {**EXAMPLE, "broadcastScenarioId": "unknown", "broadcastUsers": []}
@@ -603,8 +603,8 @@ class TestChanges:
         cases = [
             (["2d76f8ac-b9c6-11ee-8b58-d6a4610da5ec"], f"broadcastIds[0] {NO_BROADCAST}"),
             ([good, done, stopped, "unknown"], wrong),
-            ([], "broadcastIds must have at least 1 item after validation, not 0"),
-            ([good] * 26, "broadcastIds must have at most 25 items after validation, not 26"),
+            ([], "broadcastIds must have at least 1 item"),
+            ([good] * 26, "broadcastIds must have at most 25 items"),
         ]
         refuses(delete_broadcast, [({**IDS, "broadcastIds": given}, message) for given, message in cases])
         refuses(delete_broadcast, [(IDS, "broadcastIds is required")])

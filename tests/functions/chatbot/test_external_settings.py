@@ -128,7 +128,7 @@ def test_refuses(cloud, account, foreign):
         (of(params={"a": ""}), f"{cros}.params.a must have at least 1 character"),
         (
             of(params={str(n): "a" for n in range(51)}),
-            f"{cros}.params must have at most 50 items after validation, not 51",
+            f"{cros}.params must have at most 50 items",
         ),
         ({**EXAMPLE, "accountId": foreign.ids["accountId"]}, "accountId not found"),
         ("{", "The body is not valid JSON"),

@@ -614,6 +614,20 @@ class TestRepetition:
         assert answers == [DONE] * 3
         assert wechat.sent() == [text("ordered"), text("thanks")]
 
+    def test_with_more_calls_than_wechat_waits_for_is_decided_by_the_worker(self, wechat, slow):
+        slow.save(wechat)
+        slow.seconds = 0
+        ends = {name: {"nextNodeId": "", "scenarioId": ""} for name in ("success", "failed")}
+        call = {"cros": {"enable": True, "responseSetting": ends, "others": {}}}
+        nodes = [text_node(f"c{n}", next=f"c{n + 1}" if n < 3 else "", externalApi=call, sort=n) for n in (1, 2, 3)]
+        wechat.save("many", *nodes, keywords=["many"])
+
+        assert deliver(wechat.cloud, written(ANN, "many")) == DONE
+        assert slow.requests == 2
+        wechat.worked()
+        assert wechat.sent() == [text("c1"), text("c2"), text("c3")]
+        assert slow.requests == 5
+
     def test_that_overtakes_the_first_call_answers_in_its_place(self, wechat, slow):
         slow.save(wechat)
         body = written(ANN, "order")

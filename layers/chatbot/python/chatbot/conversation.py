@@ -111,8 +111,11 @@ class Decided(NamedTuple):
     repeated: bool
 
 
-def decided(event: Event, *, silent: bool = False) -> Decided | None:
-    """Decide and store what an event leads to; return the turn, which may have been delivered before."""
+def decided(event: Event, *, silent: bool = False, hasty: bool = False) -> Decided | None:
+    """Decide and store what an event leads to; return the turn, which may have been delivered before.
+
+    With `hasty` a turn that takes long raises TryLater before anything is stored.
+    """
     said = event.said
     partition = account_key(event.admin_id, event.account_id)
     account, row, turn = fetch(
@@ -129,7 +132,7 @@ def decided(event: Event, *, silent: bool = False) -> Decided | None:
     else:
         repeated = turn is not None
         if turn is None:
-            turn = _Decision(account, row, event, silent=silent).made()
+            turn = _Decision(account, row, event, silent=silent, hasty=hasty).made()
         elif turn.delivered_at is not None:
             current().facts["ignored"] = "repeated"
         return Decided(account, turn, repeated)
@@ -139,9 +142,12 @@ def decided(event: Event, *, silent: bool = False) -> Decided | None:
 class _Decision:
     """The decision on one event: runs the turn and stores it with everything it changes, all or nothing."""
 
-    def __init__(self, account: AccountTable, row: ConversationTable | None, event: Event, *, silent: bool) -> None:
+    def __init__(
+        self, account: AccountTable, row: ConversationTable | None, event: Event, *, silent: bool, hasty: bool
+    ) -> None:
         self._account = account
         self._silent = silent
+        self._hasty = hasty
         self._event = event
         self._said = event.said
         self._partition = account_key(account.admin_id, account.account_id)
@@ -159,7 +165,7 @@ class _Decision:
         old_key = UserTable.key(self._partition, _user_place(row)) if self._known else None
         difference = _follow_status(row, said)
         self._refresh_profile()
-        outside = Outside(self._account, said.user_id, self._event.event_id, self._open_variables)
+        outside = Outside(self._account, said.user_id, self._event.event_id, self._open_variables, hasty=self._hasty)
         turn = Turn(
             self._state,
             self._library,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from chatbot.engine import ExternalAnswer
 from chatbot.tables import AccountTable, account_key
 from kernel import ids
+from kernel.channels.faults import TryLater
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,19 +16,32 @@ if TYPE_CHECKING:
     from chatbot.external import CrosError
 
 
-# Each may take five seconds, and the worker has two minutes for the turn.
+# Each may take five seconds, and the worker has two minutes for the turn; somebody who waits has less.
 CALLS_A_TURN = 8
+HASTY_CALLS = 2
 
 
 class Outside:
     """The world around one turn of one user; `errors` are what the external service complained of."""
 
-    def __init__(self, account: AccountTable, user_id: str, event_id: str, names: Callable[[], list[str]]) -> None:
-        """Look out from a turn; `names` tells which variables the user has."""
+    def __init__(
+        self,
+        account: AccountTable,
+        user_id: str,
+        event_id: str,
+        names: Callable[[], list[str]],
+        *,
+        hasty: bool = False,
+    ) -> None:
+        """Look out from a turn; `names` tells which variables the user has.
+
+        `hasty` is for somebody who waits for an answer: a turn of more than two calls raises TryLater.
+        """
         self._account = account
         self._user_id = user_id
         self._event_id = event_id
         self._names = names
+        self._hasty = hasty
         self._calls = 0
         self.errors: list[CrosError] = []
 
@@ -60,4 +74,6 @@ class Outside:
 
     def _may_call(self) -> bool:
         self._calls += 1
+        if self._hasty and self._calls > HASTY_CALLS:
+            raise TryLater("more calls than anybody waits for")
         return self._calls <= CALLS_A_TURN

@@ -122,7 +122,7 @@ def answered(message: WechatMessage) -> str:
     event = Event.of(message.account, event_id(message.fields), said)
     reply = None
     try:
-        found = conversation.decided(event)
+        found = conversation.decided(event, hasty=True)
         if found is None or found.turn.delivered_at is not None:
             return DONE
         turn = found.turn

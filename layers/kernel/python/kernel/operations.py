@@ -342,6 +342,7 @@ def flaws_of(problem: ValidationError) -> list[Flaw]:
             flaws.append(Flaw(path, "has characters or a form that is not allowed here"))
         else:
             text = message.removeprefix("Value error, ").replace("Input should be", "must be")
+            text = text.partition(" after validation, not ")[0]
             for subject in ("String should", "List should", "Value should"):
                 text = text.replace(subject, "must")
             flaws.append(Flaw(path, text))
