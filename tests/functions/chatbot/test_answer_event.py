@@ -678,6 +678,28 @@ class TestEntries:
         assert [(row["user_id"], row["verified"]) for row in chat.cloud.rows("segment-members")] == [(ANN, True)]
         assert [int(row["members"]) for row in chat.cloud.rows("segments")] == [1]
 
+    def test_who_follows_after_two_links_is_in_both_segments(self, chat):
+        chat.save("gift", text_node("z", "your gift"))
+        given = {"mode": "Conditions", "defaultUsersSegment": False, "cvKey": {}, "segmentUsers": []}
+        for name in ("fair", "night"):
+            conditions = [about_tag(name, "has_value")]
+            chat.operate(
+                "save_user_segment", **given, segmentName=name, segmentConditions=conditions, scenarioId="gift"
+            )
+        for row in chat.cloud.rows("segments"):
+            segment_id = row["segment_id"]
+            entry = EntryTable(
+                account=chats.PARTITION, place=f"{ANN}#{segment_id}", user_id=ANN, segment_id=segment_id,
+                verified=True, created_at=NOW,
+            )  # fmt: skip
+            commit(Put(entry))
+
+        chat.send(chat.follow(ANN))
+        assert chats.work(chat.cloud.queued(EVENTS)) == []
+
+        assert chat.heard(ANN) == ["your gift"] * 2
+        assert len(chat.cloud.rows("segment-members")) == 2
+
 
 class TestWechat:
     def test_is_answered_with_its_own_calls(self, cloud, monkeypatch):

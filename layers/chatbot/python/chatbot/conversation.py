@@ -43,6 +43,7 @@ from chatbot.tables import (
 from chatbot.times import shown
 from chatbot.triggers import StoredScenarios
 from kernel import clock, secrets
+from kernel.channels.faults import TryLater
 from kernel.running import current, logger
 from kernel.tables import Change, Delete, Put, Write, commit, create, fetch, replace, write_all
 
@@ -156,6 +157,7 @@ class _Decision:
         self._state = Conversation(**self._row.state) if self._known else Conversation()
         self._library = StoredScenarios(self._partition)
         self._writes: list[Write] = []
+        self._gone: list[Delete] = []
         self._joined: set[str] = set()
         self._senders: dict[str, dict[str, Any] | None] = {}
 
@@ -200,6 +202,8 @@ class _Decision:
         writes += self._writes
         write_all(write for write in writes[_WRITES_AT_ONCE:] if isinstance(write, Put))
         commit(*writes[:_WRITES_AT_ONCE])
+        # Taken back only now: until the state is stored, the earlier booking is the one that counts.
+        write_all(self._gone)
         if said.kind == "follow" and row.status == "1":
             self._join_late()
         return stored
@@ -274,8 +278,13 @@ class _Decision:
 
         for entry in segments.entries_of(self._partition, self._said.user_id):
             self._joined.add(entry.segment_id)
-            self._writes += segments.completed(entry)
+            self._add(segments.completed(entry))
             self._start_segment(entry.segment_id)
+
+    def _add(self, writes: list[Write]) -> None:
+        """Add writes but for rows that are put already: every segment has the menus follow, in one and the same row."""
+        put = [write.row.own_key() for write in self._writes if isinstance(write, Put)]
+        self._writes += [write for write in writes if not isinstance(write, Put) or write.row.own_key() not in put]
 
     def _join_late(self) -> None:
         """Let him into those segments too for whose links he was registered while this turn was decided."""
@@ -290,15 +299,23 @@ class _Decision:
         from chatbot import segments
 
         if scenario_id := segments.scenario_of(self._partition, segment_id):
-            enqueue([self._start_event(scenario_id, 0, f"{self._event.event_id}#{segment_id}")])
+            self._start_next([self._start_event(scenario_id, 0, f"{self._event.event_id}#{segment_id}")])
 
     def _unpark(self) -> None:
         """Send what came due while the user did not follow."""
         parked, self._state.parked = self._state.parked, []
-        enqueue(
-            self._start_event(one["scenario_id"], one["revision"], f"{self._event.event_id}#parked{place}")
-            for place, one in enumerate(parked)
+        self._start_next(
+            [
+                self._start_event(one["scenario_id"], one["revision"], f"{self._event.event_id}#parked{place}")
+                for place, one in enumerate(parked)
+            ]
         )
+
+    def _start_next(self, events: list[Event]) -> None:
+        """Send what comes behind this event; who does not take it from the queue leaves it to the worker."""
+        if events and self._hasty:
+            raise TryLater("what follows stands behind this event in the queue")
+        enqueue(events)
 
     def _start_event(self, scenario_id: str, revision: int, event_id: str) -> Event:
         # Sent before this turn is stored: the queue hands it out only when this event is done with.
@@ -340,7 +357,8 @@ class _Decision:
                 self._writes += writes
             else:
                 # Ahead of the transaction, which takes no more: without the state that names it, a booking is nothing.
-                write_all(writes)
+                write_all(write for write in writes if isinstance(write, Put))
+                self._gone += [write for write in writes if isinstance(write, Delete)]
         if outside.errors:
             from chatbot import cors_errors
 
