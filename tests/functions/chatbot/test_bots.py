@@ -141,6 +141,21 @@ def test_the_same_bot_twice_is_there_once(cloud, bot):
     assert len(cloud.rows("scenario-versions")) == 4
 
 
+def test_a_segment_that_was_renamed_gives_its_name_back_when_it_is_imported_again(cloud, bot):
+    made(cloud, TARGET)
+    answer = result(cloud.call(import_bot, {**TARGET, "bot": bot}))
+    segment_id = answer["ids"][bot["segments"][0]["id"]]
+    renamed = documented(
+        "save_user_segment", **TARGET, segmentId=segment_id, segmentName="other", mode="CVKey",
+        cvKey={"orderId": "7"}, segmentUsers=[],
+    )  # fmt: skip
+    assert cloud.call(FUNCTIONS["save_user_segment"], renamed) == ok()
+
+    assert cloud.call(import_bot, {**TARGET, "bot": bot}).status == 200
+
+    assert cloud.call(FUNCTIONS["save_user_segment"], {**renamed, "segmentId": ""}) == ok()
+
+
 def test_a_copied_channel_has_the_same_bot(cloud, bot):
     fields = account_fields(TARGET, accountClone=IDS["accountId"])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from urllib.parse import quote
 from uuid import uuid4
 
 from pydantic import BaseModel, Field, StringConstraints
@@ -187,7 +188,7 @@ def exported(request: AccountRequest) -> BotLink:
     bot.menus = [menu for row in islice(rows, MENUS_LIMIT) if (menu := menus.request_of(row))]
     text = bot.model_dump_json(by_alias=True)
     stamp = clock.now().strftime("%Y%m%d%H%M%S")
-    path = f"exportBot/{uuid4()}/{request.admin_id}_{request.account_id}_{stamp}.json"
+    path = f"exportBot/{uuid4()}/{quote(request.admin_id, safe='')}_{request.account_id}_{stamp}.json"
     files.put(EXPORTS, path, text.encode(), "application/json")
     return BotLink(download_url=files.link(EXPORTS, path))
 
@@ -366,6 +367,7 @@ def _plain_rows(partition: str, bot: Bot, new_ids: dict[str, str]) -> Iterable[T
 def _put_segment(partition: str, segment: BotSegment, new_ids: dict[str, str]) -> None:
     segment_id = new_ids[segment.id]
     row = SegmentTable.find(partition, segment_id) or SegmentTable(account=partition, segment_id=segment_id, members=0)
+    old_name = row.segment_name
     row.segment_name = segment.name
     row.mode = segment.mode
     row.conditions = [normalised(condition) for condition in segment.conditions]
@@ -374,7 +376,12 @@ def _put_segment(partition: str, segment: BotSegment, new_ids: dict[str, str]) -
     row.scenario_id = new_ids.get(segment.scenario_id, "")
     name = NameTable(account=partition, place=name_place(segment.name), owner=segment_id, created_at=clock.now())
     free = NameTable.owner.does_not_exist() | (NameTable.owner == segment_id)
-    commit(replace(row), Put(name, free))
+    gone = (
+        [Delete(NameTable, NameTable.key(partition, name_place(old_name)))]
+        if old_name not in (None, segment.name)
+        else []
+    )
+    commit(replace(row), Put(name, free), *gone)
 
 
 def _renamed(value: Any, new_ids: dict[str, str]) -> Any:
