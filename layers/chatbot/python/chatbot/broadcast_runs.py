@@ -21,7 +21,7 @@ from chatbot.audiences import Part
 from chatbot.broadcast_content import content_of
 from chatbot.broadcasts import CHUNKS, Step, addressed, people_key
 from chatbot.conversation import NOT_FOLLOWING
-from chatbot.delivery import sendable
+from chatbot.delivery import BROADCAST, sendable
 from chatbot.events import Event, Said
 from chatbot.tables import (
     AccountTable,
@@ -67,7 +67,7 @@ _MESSAGES_BYTES = 150_000
 _LINE_USER = re.compile(r"U[0-9a-f]{32}", re.ASCII)
 # LINE forgets a retry key after 24 hours, and would then send again what it has sent.
 _KEY_LIFE = timedelta(hours=23)
-# People in turn whom the channel does not answer for; more would take the time of the whole attempt.
+# People of a chunk whom the channel does not answer for; more would take the time of the whole attempt.
 _PATIENCE = 10
 
 GONE = "the scenario is gone"
@@ -243,7 +243,7 @@ def _dispatch(step: Step, row: BroadcastTable) -> None:
         current().facts["ignored"] = row.state
         return
     if int(row.frozen) == 0:
-        _finish(row)
+        finish(row)
         return
     end = min(step.at + CHUNKS_A_DISPATCH, int(row.chunks))
     CHUNKS.send(_chunk_messages(step, row, _open_chunks(row, step.at, end)))
@@ -251,7 +251,7 @@ def _dispatch(step: Step, row: BroadcastTable) -> None:
         _next(step, "dispatch", end)
     else:
         # What was done before a pause may have been the rest.
-        _finish(row)
+        finish(row)
 
 
 def _open_chunks(row: BroadcastTable, start: int, end: int) -> Iterable[int]:
@@ -282,7 +282,7 @@ def _settle(step: Step, row: BroadcastTable) -> None:
         for number in list(_open_chunks(row, step.at, end)):
             chunk = ChunkTable.find(people_key(row), number)
             if chunk is not None and chunk.state == "pending":
-                _count(row, chunk, skipped=len(chunk.users), reason=STOPPED)
+                count(row, chunk, skipped=len(chunk.users), reason=STOPPED)
             elif chunk is not None and chunk.state == "sending":
                 begun.append(number)
         # Their messages may be lost, or have been given up.
@@ -292,7 +292,7 @@ def _settle(step: Step, row: BroadcastTable) -> None:
         return
     if not row.complete:
         _forget_broken_off(people_key(row), row.cursor, "", set())
-    _finish(row)
+    finish(row)
 
 
 def send_chunk(message: ChunkMessage) -> None:
@@ -314,17 +314,18 @@ def send_chunk(message: ChunkMessage) -> None:
     if chunk.state == "done":
         current().facts["ignored"] = "done"
     elif chunk.state == "pending" and row.state == "stopped":
-        _count(row, chunk, skipped=len(chunk.users), reason=STOPPED)
+        count(row, chunk, skipped=len(chunk.users), reason=STOPPED)
     elif row.reason or account is None:
-        everybody = _everybody(chunk)
+        everybody = everybody_of(chunk)
         outcomes = dict.fromkeys(everybody, ("failed", row.reason or GONE))
-        _count(row, chunk, failed=len(everybody), outcomes=outcomes)
+        count(row, chunk, failed=len(everybody), outcomes=outcomes)
     else:
         _Sending(account, row, chunk).done()
-    _finish(row)
+    finish(row)
 
 
-def _everybody(chunk: ChunkTable) -> list[str]:
+def everybody_of(chunk: ChunkTable) -> list[str]:
+    """Return the ids of a chunk's people, however far it is."""
     return list(chunk.users["all"] if isinstance(chunk.users, dict) else chunk.users)
 
 
@@ -341,7 +342,7 @@ class _Sending:
 
     def done(self) -> None:
         """Send to everybody in the chunk who still follows, once, and count."""
-        everybody = _everybody(self._chunk)
+        everybody = everybody_of(self._chunk)
         chosen = self._chosen(everybody)
         try:
             if self._row.way == "personal":
@@ -361,7 +362,7 @@ class _Sending:
         )
         kinds = [outcome for outcome, _ in self._outcomes.values()]
         failed, skipped = kinds.count("failed"), kinds.count("skipped")
-        _count(self._row, self._chunk, success=len(sent), failed=failed, skipped=skipped, outcomes=self._outcomes)
+        count(self._row, self._chunk, success=len(sent), failed=failed, skipped=skipped, outcomes=self._outcomes)
 
     def _chosen(self, everybody: list[str]) -> list[str]:
         """Return whom to send to; fixed at the first attempt, because a repeated call must be the same call."""
@@ -391,7 +392,7 @@ class _Sending:
         return [user_id for user_id in everybody if user_id not in self._outcomes]
 
     def _given_up(self, problem: TryLater | Conflict, unreached: list[str]) -> bool:
-        """Tell whether trying again is of no use: the month's quota is gone, or this was the last attempt."""
+        """Tell whether trying again is of no use: the month's quota is gone, or the last attempt but one is over."""
         reason = ""
         needed = 1 if self._row.way == "personal" else len(unreached)
         if isinstance(problem, OverLimit) and self._account.account_type == "line" and self._quota_lacks(needed):
@@ -424,7 +425,7 @@ class _Sending:
             scenario_id=self._row.scenario_id,
             revision=int(self._row.revision),
         )
-        return Event.of(self._account, f"broadcast#{self._row.broadcast_id}", said)
+        return Event.of(self._account, f"{BROADCAST}{self._row.broadcast_id}", said)
 
     def _send_to_each(self, chosen: list[str]) -> None:
         """Let everybody's conversation go its own way; each turn is stored and sent once, as any other."""
@@ -494,7 +495,7 @@ class _Sending:
         commit(Change(ChunkTable, self._chunk.own_key(), [ChunkTable.users.set(users)], ChunkTable.state == "sending"))
 
 
-def _count(
+def count(
     row: BroadcastTable,
     chunk: ChunkTable,
     *,
@@ -533,7 +534,7 @@ def _count(
         current().facts["counted"] = "by somebody else"
 
 
-def _finish(row: BroadcastTable) -> None:
+def finish(row: BroadcastTable) -> None:
     """End the broadcast when everybody is counted."""
     now = BroadcastTable.find(row.account, row.broadcast_id)
     if now is None or now.state not in ("sending", "stopped"):

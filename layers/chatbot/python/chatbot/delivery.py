@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from kernel.channels.faults import Profile
 
 _OVER_LIMIT_ATTEMPTS = 3
+# How the event ids of broadcasts begin.
+BROADCAST = "broadcast#"
 _REASON = 300
 
 
@@ -79,7 +81,7 @@ def deliver(account: AccountTable, turn: TurnTable, said: Said) -> None:
     except OverLimit:
         # A rate limit passes soon; LINE's quota of a month does not, and must not hold up replies, which are free.
         # Broadcasts ask for the quota themselves.
-        broadcast = said.kind == "start" and not said.waits
+        broadcast = turn.event_id.startswith(BROADCAST)
         if account.account_type != "line" or broadcast or current().attempt < _OVER_LIMIT_ATTEMPTS:
             raise
         _refused(turn, 429, "over the channel's limit")

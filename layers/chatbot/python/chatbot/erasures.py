@@ -475,11 +475,11 @@ def _end(task: _Task, row: BroadcastTable, done: dict[str, Any]) -> _Page:
     )
     left = [chunk for chunk in chunks.rows if chunk.state != "done"]
     for chunk in left:
-        broadcast_runs._count(row, chunk, skipped=len(broadcast_runs._everybody(chunk)), reason=_ERASED)
+        broadcast_runs.count(row, chunk, skipped=len(broadcast_runs.everybody_of(chunk)), reason=_ERASED)
     found = bool(left) or done.get("found", False)
     if chunks.last_key is not None:
         return _Page(0, {_ENDING: {"after": chunks.last_key, "found": found}})
-    broadcast_runs._finish(row)
+    broadcast_runs.finish(row)
     ended = BroadcastTable.find(row.account, row.broadcast_id)
     if found and ended is not None and ended.finished_at is None:
         # Somebody was sending a chunk just then; the next round looks again.

@@ -87,6 +87,8 @@ def _opened(data: bytes) -> Image:
         return Image.open(io.BytesIO(data), formats=tuple(_FORMATS))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ValueError(_TOO_MANY_PIXELS) from None
+    except MemoryError:
+        raise
     except Exception:  # Pillow keeps no list of what broken pictures raise
         raise ValueError("is not a PNG or JPEG picture") from None
 
@@ -116,6 +118,8 @@ def _scaled(picture: Picture) -> dict[int, bytes]:
             image.draft("RGB", (2 * WIDTHS[0], 2 * WIDTHS[0]))
         try:
             upright = _plain(ImageOps.exif_transpose(image))
+        except MemoryError:
+            raise
         except Exception:  # as above
             raise ValueError("is a broken picture") from None
     if upright.height > _HEIGHT_LIMIT * upright.width:
