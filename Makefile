@@ -1,7 +1,7 @@
 # Needs Python 3.11+, Node 20+ and make; everything else is made from the lock files.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down clean demo chat test lint format bench routes openapi deploy lock \
+.PHONY: help up down clean demo prove chat test lint format bench routes openapi deploy lock \
 	stage python python-environment environment
 
 FOUND := $(shell for python in "$(PYTHON)" python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -9,7 +9,7 @@ FOUND := $(shell for python in "$(PYTHON)" python3 python3.14 python3.13 python3
 RUN := .venv/bin/python -m
 STAGE ?=
 
-export PYTHONPATH := .:layers/kernel/python:layers/chatbot/python
+export PYTHONPATH := .:layers/kernel/python:layers/chatbot/python:layers/membership/python
 export PYTHONUTF8 := 1
 
 help: ## show what there is
@@ -24,8 +24,11 @@ down: python ## stop the embedded cloud; its data stays
 clean: python ## stop the embedded cloud and throw away its data and everything built
 	@$(FOUND) -m local.cloud clean
 
-demo: python-environment ## a tour of the chatbot over HTTP against the embedded cloud
+demo: python-environment ## tours of the chatbot and of a shop's day over HTTP against the embedded cloud
 	@$(RUN) local.demo
+
+prove: python-environment ## recompute every card of the local stack from its entries and check every seal
+	@$(RUN) local.prove
 
 chat: python-environment ## talk to the demo bot in the terminal
 	@$(RUN) local.chat

@@ -25,13 +25,14 @@ README = Path(__file__).parent / "README.md"
 HEAD = """# Measurements
 
 Written by `make bench`; trust the ratios, not the milliseconds. CPU time of the measured process alone, medians of runs
-that alternate between the subjects. AWS is canned answers, or the embedded cloud for messages and broadcasts.
+that alternate between the subjects. AWS is canned answers, or the embedded cloud for messages, broadcasts and money.
 """
 # What is measured in a process of its own, whose memory and environment nothing else has touched, and how much of it.
 PROCESSES = {
     "segments": ("benchmarks.segments", ("200000",)),
     "csv": ("benchmarks.csv_export", ("1000000",)),
     "broadcast": ("benchmarks.broadcast", ("100000", "2000")),
+    "membership": ("benchmarks.membership", ("200", "400")),
 }
 
 
@@ -101,7 +102,9 @@ def main() -> None:
     names = ("save_tag", "messages", *PROCESSES, "modules")
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--only", choices=names, help="measure one part and print it")
-    parser.add_argument("--sizes", nargs="+", type=int, help="how much that part measures; broadcast takes two")
+    parser.add_argument(
+        "--sizes", nargs="+", type=int, help="how much that part measures; broadcast and membership take two"
+    )
     chosen = parser.parse_args()
     if chosen.sizes and chosen.only not in PROCESSES:
         parser.error(f"--sizes goes with --only {' or '.join(PROCESSES)}")

@@ -41,7 +41,7 @@ class Figure(NamedTuple):
 
 def environment(endpoint: str) -> dict[str, str]:
     """Return the environment of a function whose DynamoDB is at `endpoint`."""
-    layers = [".", "layers/kernel/python", "layers/chatbot/python"]
+    layers = [".", "layers/kernel/python", "layers/chatbot/python", "layers/membership/python"]
     return {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": os.pathsep.join(str(ROOT / layer) for layer in layers),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kernel.tables import Item, Table
 
 _SET = re.compile(r"(#\d+) = ([^,]+?)(?=, #|$| REMOVE| ADD| DELETE)")
+_ADD = re.compile(r"(#\d+) (:\d+)")
 _NUMBER_BYTES = 8
 
 
@@ -109,7 +110,7 @@ class Units:
         self._rows[place] = after
         units = times * float(max(_kilobytes(sum(before.values())), _kilobytes(sum(after.values()))))
         for keys in self._index_keys[name]:
-            moved = 2 if before and changed & keys else 1
+            moved = 2 if before and after and changed & keys else 1
             units += moved * max(_kilobytes(sum(before.values())), _kilobytes(sum(after.values())))
         return units
 
@@ -118,7 +119,8 @@ class Units:
         values = write.get("ExpressionAttributeValues", {})
         names = write["ExpressionAttributeNames"]
         found = _SET.findall(write["UpdateExpression"].removeprefix("SET "))
-        return {
+        added = _ADD.findall(write["UpdateExpression"].partition("ADD ")[2])
+        return {names[short]: len(names[short]) + _NUMBER_BYTES for short, _ in added} | {
             names[short]: _bytes(names[short], values[value.strip()])
             if value.strip() in values
             else len(names[short]) + _NUMBER_BYTES

@@ -103,6 +103,7 @@ def environment(
 ) -> dict[str, str]:
     """Return the variables of a function: what its grants need, and what the deployer's environment overrides."""
     services = {grant.service for grant in declaration.uses}
+    verbs = {grant.verb for grant in declaration.uses}
     values = {"stage": resources.stage.name, "system": resources.system, "public_url": resources.public_url}
     if "cognito-idp" in services:
         values |= {"pool_id": resources.pool_id, "pool_client_id": resources.pool_client_id}
@@ -112,12 +113,16 @@ def environment(
             "pool_client_id": resources.pool_client_id,
             "pool_issuer": f"https://cognito-idp.{Aws.REGION}.amazonaws.com/{resources.pool_id}",
         }
-    if "kms" in services:
+    if verbs & {"encrypt", "decrypt"}:
         values["key_id"] = resources.key_arn
+    if verbs & {"certify", "check_certificate"}:
+        values["certificate_key_id"] = resources.certificate_key_arn
     if "s3" in services:
         values["files_bucket"] = resources.stage.files_bucket
-    if "secretsmanager" in services:
+    if "sign" in verbs:
         values["signing_secret"] = resources.signing_secret_arn
+    if "sms" in verbs:
+        values["sms_secret"] = resources.sms_secret_arn
     for field in fields(Settings):
         # A test of a channel points its endpoint somewhere else; Lambda itself sets the region.
         open_to_all = field.default and field.name != "region"

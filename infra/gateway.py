@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from aws_cdk import Aws
 from aws_cdk import aws_apigateway as apigateway
@@ -18,6 +18,7 @@ from infra import permissions
 from infra.discovery import camel_case, construct_id
 from infra.findings import accept
 from infra.stages import LOG_DAYS
+from kernel import clock
 from kernel.auth import Cognito
 from kernel.errors import Fault, Invalid, NotFound, TooLarge, TooMany, Unauthorized
 
@@ -48,6 +49,10 @@ BINARY = "*/*"
 
 LOCAL_ENDPOINT = "http://localhost:4566"
 
+# Some envelopes tell the time: written at this one, they show where it stands, and the gateway puts in its own.
+_MARKED_MILLIS = 1_111_111_111_111
+_REQUEST_MILLIS = "$context.requestTimeEpoch"
+
 # API Gateway's own answers, where they are not the default of their kind; each costs one of the stack's resources.
 # It tells an unknown route by the words of a missing token, hence NotFound there.
 ANSWERS: Mapping[str, Fault] = {
@@ -67,7 +72,7 @@ ANSWERS: Mapping[str, Fault] = {
 }
 
 _ACCESS_LOG = {
-    "time": "$context.requestTimeEpoch",
+    "time": _REQUEST_MILLIS,
     "requestId": "$context.requestId",
     "ip": "$context.identity.sourceIp",
     "caller": "$context.authorizer.claims.sub",
@@ -82,11 +87,19 @@ _ACCESS_LOG = {
 }
 
 _OPEN: Mapping[str, str] = {
-    "public": "Open on purpose: callers have no credential yet",
+    "public": "Open on purpose: callers have no credential yet, or the contract asks for none",
     "partner_key": "The function checks the partner's key or the token",
     "signature": "The function checks the request's signature",
     "token": "The function checks the token inside the request",
 }
+
+
+class Answer(NamedTuple):
+    """An answer of the gateway's own; `text` may name its variables."""
+
+    status: int
+    text: str
+    content_type: str
 
 
 class Gateway(Construct):
@@ -217,7 +230,7 @@ class Gateway(Construct):
     def _answers(self, envelope: Envelope) -> list[apigateway.CfnGatewayResponse]:
         made = []
         for kind, fault in ANSWERS.items():
-            response = envelope.fault(fault)
+            response = answer_of(envelope, fault)
             made.append(
                 apigateway.CfnGatewayResponse(
                     self,
@@ -229,7 +242,7 @@ class Gateway(Construct):
                         "gatewayresponse.header.Content-Type": f"'{response.content_type}'",
                         "gatewayresponse.header.Cache-Control": "'no-store'",
                     },
-                    response_templates={"application/json": text_of(response)},
+                    response_templates={"application/json": response.text},
                 )
             )
         return made
@@ -276,6 +289,17 @@ class Gateway(Construct):
         return made
 
 
+def answer_of(envelope: Envelope, fault: Fault) -> Answer:
+    """Return what the gateway answers in the envelope when no function did.
+
+    Envelopes that call refusals a success mean those of an operation; here none ran, so HTTP says what happened.
+    """
+    with clock.frozen(clock.from_millis(_MARKED_MILLIS)):
+        response = envelope.fault(fault)
+    status = fault.status if response.status == 200 else response.status
+    return Answer(status, text_of(response).replace(str(_MARKED_MILLIS), _REQUEST_MILLIS), response.content_type)
+
+
 def text_of(response: Response) -> str:
     """Return the body of an answer that is given without a function, which is always text."""
     return response.body if isinstance(response.body, str) else response.body.decode()
@@ -285,8 +309,7 @@ def _digest(system: System) -> str:
     routes = [
         [operation.verb, *operation.paths, operation.name, operation.auth.name] for operation in system.operations
     ]
-    faults = {kind: system.api.envelope.fault(fault) for kind, fault in ANSWERS.items()}
-    answers = {kind: [fault.status, text_of(fault), fault.content_type] for kind, fault in faults.items()}
+    answers = {kind: answer_of(system.api.envelope, fault) for kind, fault in ANSWERS.items()}
     # What this file makes of them belongs to the snapshot too.
     content = json.dumps([routes, answers]).encode() + Path(__file__).read_bytes()
     return hashlib.sha256(content).hexdigest()[:12]

@@ -52,13 +52,20 @@ VENDOR_LIMIT = 60_000_000
 # The layer's botocore hides the runtime's own, so a boto3 client of a service works only when it stands here.
 BOTOCORE_SERVICES: tuple[str, ...] = ()
 
-# Pillow does without the codecs whose extension is not there. Channels show PNG and JPEG; decoders that nobody needs
-# are code that strangers' files could reach.
-UNUSED_CODECS = (
+# Pillow does without the extensions that are not there. Channels show PNG and JPEG, nobody draws text or changes
+# colour profiles; what nobody needs is code that strangers' files could reach.
+UNUSED_OF_PILLOW = (
     "PIL/_avif.*",
+    "PIL/_imagingcms.*",
+    "PIL/_imagingft.*",
     "PIL/_imagingtk.*",
     "PIL/_webp.*",
     "pillow.libs/libavif-*",
+    "pillow.libs/libbrotli*-*",
+    "pillow.libs/libfreetype-*",
+    "pillow.libs/libharfbuzz-*",
+    "pillow.libs/liblcms2-*",
+    "pillow.libs/libpng16-*",
     "pillow.libs/libwebp*-*",
     "pillow.libs/libsharpyuv-*",
 )
@@ -299,7 +306,7 @@ def _prune(python: Path) -> None:
     for pattern in ("*.pyi", "*.debug", "test_*.py"):
         for path in python.rglob(pattern):
             path.unlink()
-    for pattern in UNUSED_CODECS:
+    for pattern in UNUSED_OF_PILLOW:
         for path in python.glob(pattern):
             path.unlink()
     for service in (python / "botocore" / "data").iterdir():

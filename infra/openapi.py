@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import sys
 import tomllib
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 from urllib.parse import parse_qsl
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from infra.discovery import ROOT, camel_case, declarations, systems
-from kernel.auth import Cognito, PartnerKey, Public
+from kernel.auth import Cognito, PartnerKey, Public, Token
+from kernel.bodies import FORM, MULTIPART, FilePart
 from kernel.envelopes import Response
-from kernel.errors import Conflict, Fault, Invalid, NotFound, TooLarge, TooMany, Unauthorized
+from kernel.errors import Conflict, Denied, Fault, Invalid, NotFound, TooLarge, TooMany, Unauthorized, Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from infra.discovery import System
@@ -32,13 +35,13 @@ DOCUMENTS = ROOT / "docs" / "api"
 EVENTS = ROOT / "events"
 
 JSON_TYPE = "application/json"
-FORM_TYPE = "application/x-www-form-urlencoded"
 _SCHEMAS = "#/components/schemas/"
 _TEXT_TYPES = ("text/", JSON_TYPE, "application/xml")
 
 _REASONS: dict[int, str] = {
     400: "The request is refused; the message names every flaw",
     401: "The caller did not prove who he is, or names somebody else",
+    403: "The caller is known, but this is not his to do or to see",
     404: "What the request names does not exist",
     409: "The state of the thing does not allow this",
     413: "The body is too large",
@@ -47,7 +50,9 @@ _REASONS: dict[int, str] = {
 }
 _FAULTS: Sequence[Fault] = (
     Invalid("invalid"),
+    Unreadable("unreadable"),
     Unauthorized(),
+    Denied(),
     NotFound("not found"),
     Conflict("conflict"),
     TooLarge("too large"),
@@ -55,26 +60,46 @@ _FAULTS: Sequence[Fault] = (
     Fault("fault"),
 )
 
+_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 _ID_TOKEN = {"idToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
 _PARTNER_KEY = {"partnerKey": {"type": "apiKey", "in": "header", "name": "X-Partner-Key"}}
 
 
+class _Schemas(NamedTuple):
+    """What the document says of types: those of operations, by name and mode, and what they refer to."""
+
+    of: dict[tuple[str, str], Json]
+    definitions: Json
+
+    def members(self, schema: Json) -> tuple[Json, list[str]]:
+        """Return the members of a model, and which of them must be there."""
+        model = self.definitions.get(str(schema.get("$ref", "")).removeprefix(_SCHEMAS), schema)
+        return model.get("properties", {}), model.get("required", [])
+
+
 def document(system: System) -> Json:
     """Return the OpenAPI document of a system."""
-    schemas, definitions = _schemas(system)
-    envelope = system.api.envelope
+    schemas = _schemas(system)
+    faults = _faults(system)
     paths: Json = {}
     routes = [(path, operation) for operation in system.operations for path in operation.paths]
     for path, operation in sorted(routes, key=lambda route: (route[0], route[1].verb)):
-        paths.setdefault(path, {})[operation.verb.lower()] = _operation(operation, path, schemas)
-    statuses = _fault_statuses(envelope)
+        paths.setdefault(path, {})[operation.verb.lower()] = _operation(operation, path, schemas, faults)
+    needed = _referred(paths, schemas.definitions)
     return {
         "openapi": "3.1.0",
         "info": {"title": f"CityPass {system.name}", "version": _version()},
         "paths": paths,
         "components": {
-            "schemas": {"Fault": envelope.fault_schema(), **{name: definitions[name] for name in sorted(definitions)}},
-            "responses": {f"Fault{status}": _fault(status, {"$ref": f"{_SCHEMAS}Fault"}) for status in statuses},
+            "schemas": {
+                **{name: envelope.fault_schema() for envelope, name in faults.items()},
+                **{name: schemas.definitions[name] for name in sorted(needed)},
+            },
+            "responses": {
+                f"{name}{status}": _fault(status, {"$ref": f"{_SCHEMAS}{name}"})
+                for envelope, name in faults.items()
+                for status in _fault_statuses(envelope)
+            },
             "securitySchemes": _security_schemes(system),
         },
     }
@@ -108,7 +133,36 @@ def _stale(documents: Path) -> dict[Path, str]:
     }
 
 
-def _operation(operation: Operation, path: str, schemas: dict[tuple[str, str], Json]) -> Json:
+def _faults(system: System) -> dict[Envelope, str]:
+    """Return the envelopes whose faults are described once for all operations, with the name of the description."""
+    used = Counter(operation.envelope for operation in system.operations)
+    others = [envelope for envelope, times in used.items() if times > 1 and envelope is not system.api.envelope]
+    named = {envelope: type(envelope).__name__.removesuffix("Envelope") + "Fault" for envelope in others}
+    return {system.api.envelope: "Fault", **dict(sorted(named.items(), key=lambda entry: entry[1]))}
+
+
+def _referred(node: Any, definitions: Json) -> set[str]:
+    """Return the names of the definitions that something needs, one through another."""
+    found: set[str] = set()
+    waiting = set(_names(node))
+    while waiting:
+        found |= waiting
+        waiting = {name for one in waiting for name in _names(definitions[one])} - found
+    return found
+
+
+def _names(node: Any) -> Iterator[str]:
+    if isinstance(node, list):
+        for part in node:
+            yield from _names(part)
+    elif isinstance(node, dict):
+        if str(node.get("$ref", "")).startswith(_SCHEMAS):
+            yield node["$ref"].removeprefix(_SCHEMAS)
+        for part in node.values():
+            yield from _names(part)
+
+
+def _operation(operation: Operation, path: str, schemas: _Schemas, faults: dict[Envelope, str]) -> Json:
     summary, _, more = operation.description.partition("\n")
     described: Json = {"operationId": camel_case(operation.name), "summary": summary}
     if more.strip():
@@ -123,29 +177,60 @@ def _operation(operation: Operation, path: str, schemas: dict[tuple[str, str], J
         for name in re.findall(r"\{([^}]*)\}", path)
         if name not in operation.scalars
     ]
+    body = None if operation.body is None else schemas.of[(operation.name, "validation")]
+    if body is not None and operation.verb == "GET":
+        parameters += _query(body, schemas)
+        body = None
+    # A request model names the headers that are heeded beside it.
+    parameters += [
+        {"name": name, "in": "header", "required": False, "description": said, "schema": {"type": "string"}}
+        for name, said in getattr(operation.body, "headers", {}).items()
+    ]
     if parameters:
         described["parameters"] = parameters
-    if operation.body is not None:
-        schema = schemas[(operation.name, "validation")]
-        described["requestBody"] = {
-            "required": True,
-            "content": {media: {"schema": schema} for media in (JSON_TYPE, FORM_TYPE)},
-        }
-        example = _example(operation)
-        if example is not None:
-            described["requestBody"]["content"][JSON_TYPE]["example"] = example
-    described["responses"] = _responses(operation, schemas)
+    if body is not None:
+        described["requestBody"] = {"required": True, "content": _content(operation, body)}
+    described["responses"] = _responses(operation, schemas, faults)
     described["security"] = _security(operation.auth)
-    if not isinstance(operation.auth, Cognito | PartnerKey | Public):
+    if not (isinstance(operation.auth, Cognito | PartnerKey | Public) or _token_header(operation.auth)):
         # OpenAPI has no words for proofs that are computed from the request.
         described["x-authentication"] = operation.auth.name
     return described
 
 
+def _query(schema: Json, schemas: _Schemas) -> list[Json]:
+    """Return the members of a model as parameters, as they come to operations without a body."""
+    members, required = schemas.members(schema)
+    found = []
+    for name, member in members.items():
+        described: Json = {"name": name, "in": "query", "required": name in required}
+        if "description" in member:
+            described["description"] = member["description"]
+        schema = {key: part for key, part in member.items() if key != "description"}
+        found.append({**described, "schema": schema})
+    return found
+
+
+def _content(operation: Operation, schema: Json) -> Json:
+    """Return how a body may be written: a file comes in a form of parts, anything else in JSON or a plain form."""
+    assert operation.body is not None
+    files = [field.is_required() for field in operation.body.model_fields.values() if _is_file(field.annotation)]
+    media = [] if any(files) else [JSON_TYPE, FORM]
+    content: Json = {one: {"schema": schema} for one in (*media, *([MULTIPART] if files else []))}
+    example = _example(operation) if media else None
+    if example is not None:
+        content[JSON_TYPE]["example"] = example
+    return content
+
+
+def _is_file(kind: Any) -> bool:
+    return kind is FilePart or any(map(_is_file, get_args(kind)))
+
+
 def _parameter(operation: Operation, name: str, path: str) -> Json:
     adapter = operation.scalars[name]
     in_path = f"{{{name}}}" in path
-    schema = adapter.json_schema(ref_template=_SCHEMAS + "{model}")
+    schema = _bounded(adapter.json_schema(ref_template=_SCHEMAS + "{model}"))
     if operation.defaults.get(name) is not None:
         schema["default"] = adapter.dump_python(operation.defaults[name], mode="json")
     return {
@@ -164,23 +249,25 @@ def _takes_nothing(adapter: TypeAdapter[Any]) -> bool:
     return True
 
 
-def _responses(operation: Operation, schemas: dict[tuple[str, str], Json]) -> Json:
+def _responses(operation: Operation, schemas: _Schemas, shared: dict[Envelope, str]) -> Json:
     envelope = operation.envelope
     if operation.returns is Response:
         # Bytes have no schema (OpenAPI 3.1, considerations for file uploads).
         text = operation.produces.startswith(_TEXT_TYPES)
         content: Json = {operation.produces: {"schema": {"type": "string"}} if text else {}}
     else:
-        content = {JSON_TYPE: {"schema": envelope.success_schema(schemas[(operation.name, "serialization")])}}
+        result = schemas.of[(operation.name, "serialization")]
+        content = {JSON_TYPE: {"schema": envelope.success_schema(result, schemas.definitions)}}
     success = {str(envelope.success(None).status): {"description": "Done", "content": content}}
-    if envelope is operation.api.envelope:
+    if envelope in shared:
         faults: Json = {
-            str(status): {"$ref": f"#/components/responses/Fault{status}"} for status in _fault_statuses(envelope)
+            str(status): {"$ref": f"#/components/responses/{shared[envelope]}{status}"}
+            for status in _fault_statuses(envelope)
         }
     else:
         schema = envelope.fault_schema()
         faults = {str(status): _fault(status, schema) for status in _fault_statuses(envelope)}
-    # Some partners' envelopes refuse with the status of a success; what its body says then is in its schema.
+    # Some envelopes refuse with the status of a success; what the body says then is in the schema of that.
     return success | {status: fault for status, fault in faults.items() if status not in success}
 
 
@@ -192,7 +279,7 @@ def _fault_statuses(envelope: Envelope) -> list[int]:
     return sorted({envelope.fault(fault).status for fault in _FAULTS})
 
 
-def _schemas(system: System) -> tuple[dict[tuple[str, str], Json], Json]:
+def _schemas(system: System) -> _Schemas:
     inputs: list[tuple[Any, Any, TypeAdapter[Any]]] = []
     for operation in system.operations:
         if operation.body is not None:
@@ -205,13 +292,25 @@ def _schemas(system: System) -> tuple[dict[tuple[str, str], Json], Json]:
     definitions: Json = {}
     _lift({"$defs": shared.get("$defs", {})}, definitions)
     found = {(str(name), str(mode)): _lift(schema, definitions) for (name, mode), schema in schemas.items()}
-    return found, definitions
+    return _Schemas(_bounded(found), _bounded(definitions))
 
 
 class _WithoutTitles(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: Any) -> bool:
         # pydantic would make one of each field's name, which says nothing more.
         return False
+
+
+def _bounded(node: Any) -> Any:
+    """Write bounds in the words of JSON schema, where pydantic keeps its own: behind a validator."""
+    if isinstance(node, list):
+        return [_bounded(part) for part in node]
+    if not isinstance(node, dict):
+        return node
+    # A member of a model may have such a name, but is a schema.
+    bounds = {_BOUNDS[key]: part for key, part in node.items() if key in _BOUNDS and not isinstance(part, dict)}
+    rest = {key: _bounded(part) for key, part in node.items() if key not in _BOUNDS or isinstance(part, dict)}
+    return rest | bounds
 
 
 def _lift(node: Any, definitions: Json) -> Any:
@@ -236,6 +335,8 @@ def _security(auth: Auth) -> list[Json]:
             return [{"idToken": []}]
         case PartnerKey():
             return [{"partnerKey": []}, {"idToken": []}]
+        case Token() if auth.header:
+            return [{_token_scheme(auth.header): []}]
         case _:
             return []
 
@@ -247,7 +348,22 @@ def _security_schemes(system: System) -> Json:
         schemes |= _ID_TOKEN
     if any(isinstance(auth, PartnerKey) for auth in auths):
         schemes |= _PARTNER_KEY
+    for header in sorted({_token_header(auth) for auth in auths} - {""}):
+        schemes[_token_scheme(header)] = {
+            "type": "apiKey",
+            "in": "header",
+            "name": header,
+            "description": "A parameter of this name does as well, where the operation has one",
+        }
     return schemes
+
+
+def _token_header(auth: Auth) -> str:
+    return auth.header if isinstance(auth, Token) else ""
+
+
+def _token_scheme(header: str) -> str:
+    return camel_case(header.lower().replace("-", "_"))
 
 
 def _example(operation: Operation) -> Any:
@@ -255,10 +371,16 @@ def _example(operation: Operation) -> Any:
     if not path.is_file():
         return None
     event = json.loads(path.read_text(encoding="utf-8"))
+    if not event.get("body"):
+        return None
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-    if headers.get("content-type", "").startswith(FORM_TYPE):
-        return dict(parse_qsl(event["body"], keep_blank_values=True))
-    return json.loads(event["body"])
+    media_type = headers.get("content-type", "")
+    if media_type.startswith(MULTIPART):
+        return None
+    body = base64.b64decode(event["body"]).decode() if event.get("isBase64Encoded") else event["body"]
+    if media_type.startswith(FORM):
+        return dict(parse_qsl(body, keep_blank_values=True))
+    return json.loads(body)
 
 
 def _version() -> str:

@@ -48,6 +48,9 @@ class Resources:
     pool_client_id: str
     signing_secret_arn: str
     public_url: str
+    # Of systems that were granted their use only.
+    certificate_key_arn: str = ""
+    sms_secret_arn: str = ""
 
     def table_arn(self, table: type[Table]) -> str:
         """Return the ARN of a table, which its name decides."""
@@ -61,13 +64,19 @@ class Resources:
         """Return the ARN of all that a system has in a folder of the bucket for files."""
         return f"arn:{Aws.PARTITION}:s3:::{self.stage.files_bucket}/{folder.name}/{self.system}/*"
 
-    def own_arn(self, service: str) -> str:
-        """Return the ARN of the one resource that a system has of a service."""
+    def own_arn(self, grant: Grant) -> str:
+        """Return the ARN of what a system has one of, which the word of the grant says."""
         return {
-            "kms": self.key_arn,
-            "cognito-idp": self.pool_arn,
-            "secretsmanager": self.signing_secret_arn,
-        }[service]
+            "encrypt": self.key_arn,
+            "decrypt": self.key_arn,
+            "certify": self.certificate_key_arn,
+            "check_certificate": self.certificate_key_arn,
+            "sign_in": self.pool_arn,
+            "enroll": self.pool_arn,
+            "set_passwords": self.pool_arn,
+            "sign": self.signing_secret_arn,
+            "sms": self.sms_secret_arn,
+        }[grant.verb]
 
 
 def statements(grants: Iterable[Grant], resources: Resources) -> list[Statement]:
@@ -89,16 +98,15 @@ def statements(grants: Iterable[Grant], resources: Resources) -> list[Statement]
             through.setdefault("s3", set()).update(_FILE_KEY[grant.verb])
         if grant.service == "secretsmanager":
             through.setdefault("secretsmanager", set()).add("Decrypt")
+    key = resources.key_arn
     alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for (service, arn), names in actions.items():
         alike.setdefault((service, tuple(sorted(names))), []).append(arn)
     found = [
-        _allow(service, names, arns[0] if len(arns) == 1 else arns, _own_ciphertext() if service == "kms" else None)
+        _allow(service, names, arns[0] if len(arns) == 1 else arns, _own_ciphertext() if arns == [key] else None)
         for (service, names), arns in alike.items()
     ]
-    found += [
-        _allow("kms", sorted(names), resources.key_arn, _only_through(service)) for service, names in through.items()
-    ]
+    found += [_allow("kms", sorted(names), key, _only_through(service)) for service, names in through.items()]
     return found
 
 
@@ -133,7 +141,7 @@ def _resources_of(grant: Grant, resources: Resources) -> Iterable[tuple[str, tup
     elif isinstance(grant.resource, Folder):
         yield resources.files_arn(grant.resource), grant.actions
     elif grant.resource is None:
-        yield resources.own_arn(grant.service), grant.actions
+        yield resources.own_arn(grant), grant.actions
     else:
         table = resources.table_arn(grant.resource)
         yield table, grant.actions

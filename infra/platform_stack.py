@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Exports are made to be fetched at once; whoever comes later asks for a new one.
 EXPORT_DAYS = 7
+# As long as `kernel.imports` knows which lines were applied.
+IMPORT_DAYS = 30
 
 
 class PlatformStack(Stack):
@@ -83,11 +85,12 @@ def _files(scope: Construct, stage: Stage, key: kms.Key) -> None:
         enforce_ssl=True,
         # Nothing else expires: pictures are in messages that people may look at years later.
         lifecycle_rules=[
-            s3.LifecycleRule(
-                prefix="exports/",
-                expiration=Duration.days(EXPORT_DAYS),
-                # What has gone is gone: an export holds what people wrote.
-                noncurrent_version_expiration=Duration.days(1),
+            # What has gone is gone: an export holds what people wrote, an import who they are.
+            *(
+                s3.LifecycleRule(
+                    prefix=prefix, expiration=Duration.days(days), noncurrent_version_expiration=Duration.days(1)
+                )
+                for prefix, days in (("exports/", EXPORT_DAYS), ("imports/", IMPORT_DAYS))
             ),
             s3.LifecycleRule(
                 abort_incomplete_multipart_upload_after=Duration.days(1),

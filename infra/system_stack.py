@@ -55,6 +55,8 @@ class SystemStack(Stack):
             pool_client_id=data.pool_client.user_pool_client_id,
             signing_secret_arn=data.signing_secret.secret_arn,
             public_url=stage.address(system.name) or gateway.url,
+            certificate_key_arn=data.certificate_key.key_arn if data.certificate_key else "",
+            sms_secret_arn=data.sms_secret.secret_arn if data.sms_secret else "",
         )
         mounted = add_layers(self, stage, system.name, layers)
         lines = log_group(self, stage, system.name, "functions")

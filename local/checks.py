@@ -53,7 +53,7 @@ def run(phases: Sequence[Phase]) -> int:
     return 0
 
 
-_PATHS = (".", "layers/kernel/python", "layers/chatbot/python")
+_PATHS = (".", "layers/kernel/python", "layers/chatbot/python", "layers/membership/python")
 
 
 def main(arguments: Sequence[str]) -> int:

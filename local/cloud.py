@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
 
 FOLDER = ROOT / ".local"
 HOST = "127.0.0.1"
@@ -152,7 +153,7 @@ class Background:
 
 @dataclass(frozen=True)
 class Cloud:
-    """An embedded AWS, and beside it the doubles of the channels and of CROS, with what they keep in `folder`."""
+    """An embedded AWS, and beside it the doubles of the channels, CROS and SMS, with what they keep in `folder`."""
 
     folder: Path = FOLDER
     port: int = 4566
@@ -160,6 +161,7 @@ class Cloud:
     messenger_port: int = 8792
     wechat_port: int = 8793
     cros_port: int = 8794
+    sms_port: int = 8795
 
     @classmethod
     def of_environment(cls, variables: Mapping[str, str] = os.environ) -> Cloud:
@@ -196,6 +198,11 @@ class Cloud:
     def cros_url(self) -> str:
         """The address of the double of CROS, which conversations order from."""
         return f"http://{HOST}:{self.cros_port}"
+
+    @property
+    def sms_url(self) -> str:
+        """The address of the double of the SMS provider."""
+        return f"http://{HOST}:{self.sms_port}"
 
     def api_base(self, api_id: str, stage: str) -> str:
         """Return the address to which an API's paths are appended."""
@@ -250,6 +257,11 @@ class Cloud:
         """The double of CROS."""
         return self._double("CROS double", "cros_port", "local.cros_double", health="/_simulator/requests")
 
+    @property
+    def sms(self) -> Background:
+        """The double of the SMS provider."""
+        return self._double("SMS simulator", "sms_port", "local.sms_simulator", health="/_simulator/messages")
+
     def _double(
         self, name: str, field: str, module: str, health: str = "/_simulator/messages?user=nobody"
     ) -> Background:
@@ -275,7 +287,7 @@ class Cloud:
 
     def stop(self) -> list[str]:
         """Stop what runs and return its names; the data stays."""
-        everything = (self.simulator, self.messenger, self.wechat, self.cros, self.emulator)
+        everything = (self.simulator, self.messenger, self.wechat, self.cros, self.sms, self.emulator)
         return [process.name for process in everything if process.stop()]
 
     def clients_environment(self) -> dict[str, str]:
@@ -311,6 +323,11 @@ class Cloud:
         client: DynamoDBClient = self._client("dynamodb")
         return client
 
+    def secrets(self) -> SecretsManagerClient:
+        """Return a client of Secrets Manager."""
+        client: SecretsManagerClient = self._client("secretsmanager")
+        return client
+
     def _client(self, service: Any) -> Any:
         import boto3  # takes a while, and stopping the cloud needs none of it
         from botocore.config import Config
@@ -335,6 +352,7 @@ _PORTS = {
     "messenger_port": "CITYPASS_MESSENGER_PORT",
     "wechat_port": "CITYPASS_WECHAT_PORT",
     "cros_port": "CITYPASS_CROS_PORT",
+    "sms_port": "CITYPASS_SMS_PORT",
 }
 
 

@@ -1,4 +1,4 @@
-"""`make demo`: the chatbot's main job over HTTP, step by step; ends with the first step that differs."""
+"""`make demo`: the chatbot's main job and a shop's day over HTTP; ends with the first step that differs."""
 
 from __future__ import annotations
 
@@ -17,21 +17,19 @@ from urllib.parse import urlencode, urlsplit
 from local import demo_bot, demo_campaign, line_webhook
 from local.caller import Answer, Caller
 from local.cloud import FOLDER
+from local.demo_shop import Counter, Day
+from local.demo_steps import NOT_UP, Difference, has, same, walk
 from local.flex_text import render
+from local.prove import prove
 from local.seed import WEBHOOK_PATH, new_account_id
 from local.steps import Problem
 
-NOT_UP = "the local stack is not up: make up"
 _PATIENCE = 30.0
 _UNAUTHORIZED = {"ErrorCode": 401, "ErrorMessage": "Unauthorized", "Result": None}
 _DONE = {"ErrorCode": 200, "ErrorMessage": "ok", "Result": None}
 # An operator has at most 100 channels, and a channel cannot be deleted.
 _MOST_TOURS = 20
 _TOUR = "Tour 導覽"
-
-
-class Difference(Problem):
-    """A step saw something else than it should have."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +168,7 @@ class Tour:
 
     def _list_channels(self) -> str:
         accounts = self._operator.result("getAccount")["accounts"]
-        _has("the list", {one["accountId"] for one in accounts}, self._stack.tenant["accountId"])
+        has("the list", {one["accountId"] for one in accounts}, self._stack.tenant["accountId"])
         tours = [one for one in accounts if one["accountName"] == _TOUR]
         if len(tours) >= _MOST_TOURS:
             self._account_id, self._secret = tours[0]["accountId"], tours[0]["accountSecret"]
@@ -211,10 +209,10 @@ class Tour:
             {**node, "nodeId": "one", "type": "text", "template": {"type": "text", "text": "hi"}, "nextNode": "two"},
         ]
         answer = self._call("saveScenario", scenario=scenario, nodes=nodes)
-        _same("the status", answer.status, 400)
+        same("the status", answer.status, 400)
         message = str(answer.json["ErrorMessage"])
         for flaw in ("scenario.keywords", "nodes[0].template.type", "nodes[1].nodeId", "nodes[1].nextNode"):
-            _has("the message", message, flaw)
+            has("the message", message, flaw)
         return message
 
     def _save_scenarios(self) -> str:
@@ -223,11 +221,11 @@ class Tour:
             _expect(self._call("saveScenario", **scenario), _DONE)
         listed = self._operator.result("getScenario", accountId=self._account_id)["data"]
         saved = {one["scenario"]["scenarioId"]: one["nodes"] for one in scenarios}
-        _same("what was saved", {one["id"]: one["nodes"] for one in listed}, saved)
+        same("what was saved", {one["id"]: one["nodes"] for one in listed}, saved)
         return ", ".join(one["scenario"]["scenarioName"] for one in scenarios)
 
     def _check_webhook(self) -> str:
-        _same("the status", self._somebody.send(), 200)
+        same("the status", self._somebody.send(), 200)
         return "200 for no events"
 
     def _follow(self) -> str:
@@ -244,7 +242,7 @@ class Tour:
 
     def _redeliver(self) -> str:
         again = {**self._last, "deliveryContext": {"isRedelivery": True}}
-        _same("the status", self._somebody.send(again), 200)
+        same("the status", self._somebody.send(again), 200)
         # Events of one person are answered in order: had the repeated one led to messages, they came first.
         self._somebody.say("資訊")
         self._sees(demo_bot.OPENING_HOURS, None)
@@ -253,17 +251,17 @@ class Tour:
     def _list_users(self) -> str:
         result = self._operator.result("getUsersList", accountId=self._account_id, keywords=self._somebody.user_id)
         seen = [(one["userId"], one["userName"], one["accountStatus"]) for one in result["data"]]
-        _same("the follower", seen, [(self._somebody.user_id, self._somebody.name, "1")])
-        _same("the number of followers", result["count"], self._people + 1)
+        same("the follower", seen, [(self._somebody.user_id, self._somebody.name, "1")])
+        same("the number of followers", result["count"], self._people + 1)
         return f"{result['count']} follower: {self._somebody.name}"
 
     def _records(self) -> str:
         records = self._operator.result("getChatHistory", accountId=self._account_id)["data"]
         mine = next((one for one in records if one["userId"] == self._somebody.user_id), None)
-        _same("the record", mine is not None, True)
+        same("the record", mine is not None, True)
         assert mine is not None
         tags = [tag["name"] for tag in mine["tags"]]
-        _same("the tags", sorted(tags), sorted([demo_bot.VIP["name"], demo_bot.REGISTERED["name"]]))
+        same("the tags", sorted(tags), sorted([demo_bot.VIP["name"], demo_bot.REGISTERED["name"]]))
         return f"{mine['userName']} at node {mine['nodeId']}, tags {', '.join(tags)}"
 
     def _csv(self) -> str:
@@ -277,13 +275,13 @@ class Tour:
         answer = partner.call("getChatHistoryCsv", body, {"X-Partner-Key": self._stack.tenant["partnerKey"]})
         header, *rows = answer.text.splitlines()
         columns = "userid,username,userpicture,accounttype,accountstatus,nodeid,tags,followtime,accesstime,createtime"
-        _same("the columns", header, columns)
-        _same("a row of the follower", any(row.startswith(self._somebody.user_id) for row in rows), True)
+        same("the columns", header, columns)
+        same("a row of the follower", any(row.startswith(self._somebody.user_id) for row in rows), True)
         return f"{answer.content_type}, {len(rows)} row, fetched with the partner's key"
 
     def _crowd(self) -> str:
         crowd = [f"U{secrets.token_hex(16)}" for _ in range(demo_campaign.PEOPLE)]
-        _same("the status", self._somebody.send(*map(line_webhook.follow_event, crowd)), 200)
+        same("the status", self._somebody.send(*map(line_webhook.follow_event, crowd)), 200)
         wanted = self._people + 1 + len(crowd)
         deadline = time.monotonic() + 2 * _PATIENCE
         while (count := self._operator.result("getUserCount", accountId=self._account_id)["data"]) != wanted:
@@ -342,40 +340,33 @@ class Tour:
         messages = self._somebody.sees(len(expected))
         shown = [" / ".join(render(message).lines) for message in messages]
         texts = [message.get("text") for message in messages]
-        _same("the number of messages", len(messages), len(expected))
+        same("the number of messages", len(messages), len(expected))
         for text, wanted in zip(texts, expected, strict=True):
             if wanted is not None:
-                _same("the message", text, wanted)
+                same("the message", text, wanted)
         return " | ".join(shown)
 
 
 def _expect(answer: Answer, body: Mapping[str, Any]) -> str:
-    _same("the answer", (answer.status, answer.json), (body["ErrorCode"], body))
+    same("the answer", (answer.status, answer.json), (body["ErrorCode"], body))
     return f"{body['ErrorCode']} {body['ErrorMessage']}"
-
-
-def _same(what: str, seen: Any, wanted: Any) -> None:
-    if seen != wanted:
-        raise Difference(f"{what}: expected {wanted!r}, saw {seen!r}")
-
-
-def _has(what: str, whole: Any, part: Any) -> None:
-    if part not in whole:
-        raise Difference(f"{what}: {part!r} is missing in {whole!r}")
 
 
 def main() -> int:
     """Go through all steps and print a line for each; the first difference ends the tour with 1."""
     started = time.monotonic()
     try:
-        steps = Tour(Stack.read()).steps()
-        for name, act in steps:
-            try:
-                print(f"✓ {name:<34} {act()}", flush=True)
-            except Problem as problem:
-                print(f"✗ {name:<34} {problem}", file=sys.stderr)
+        counter = Counter.read()
+        tours = {"the chatbot": Tour(Stack.read()).steps(), "a shop's day": Day(counter).steps()}
+        for name, steps in tours.items():
+            print(f"== {name}")
+            if not walk(steps):
                 return 1
-        print(f"\n{len(steps)} steps, {time.monotonic() - started:.1f} s")
+            print()
+        print("== the books")
+        if not prove(counter.base, counter.shop.operator.username, counter.shop.operator.password):
+            return 1
+        print(f"\n{sum(map(len, tours.values()))} steps, {time.monotonic() - started:.1f} s")
     except Problem as problem:
         print(problem, file=sys.stderr)
         return 1

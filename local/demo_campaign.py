@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from local.caller import Caller
+from local.demo_steps import same
 from local.steps import Problem
 
 _PATIENCE = 60.0
@@ -53,25 +54,25 @@ class Campaign:
         """Run the scenario without sending anything."""
         steps = self._result("previewScenario", scenarioId=SURVEY, inputs=[{"text": "many"}, {"text": "4"}])["data"]
         shown = [" / ".join(message["text"] for message in step["messages"]) for step in steps]
-        _same("the steps", shown, [ASK_SEATS, ASK_SEATS, THANKS.replace("{{seats}}", "4")])
+        same("the steps", shown, [ASK_SEATS, ASK_SEATS, THANKS.replace("{{seats}}", "4")])
         return f"{' | '.join(shown)}; seats = {steps[-1]['variables']['seats']}"
 
     def read_form(self, user_id: str) -> str:
         """Find what somebody filled in."""
         entries = self._result("getUserForm", formId=self._form_id)["data"]
         mine = [one["formData"] for one in entries if one["userId"] == user_id]
-        _same("what was filled in", mine, [{"seats": "4"}])
+        same("what was filled in", mine, [{"seats": "4"}])
         return f"{entries[0]['formName']}: {mine[0]}"
 
     def report(self, user_id: str) -> str:
         """Fetch the report as the partner does: a link, good for an hour, to a CSV file."""
         body = {"adminId": self._operator.admin_id, "accountId": self._account_id}
         answer = Caller(self._operator.base).call("getReportCSV", body, {"X-Partner-Key": self._partner_key})
-        _same("the status", answer.status, 200)
+        same("the status", answer.status, 200)
         header, *rows = _fetched(answer.json["Result"]["download_url"]).splitlines()
         place = header.split(",").index("seats")
         [mine] = [row for row in rows if row.startswith(user_id)]
-        _same("the seats in the report", mine.rsplit(",", len(header.split(",")) - place)[1], "4")
+        same("the seats in the report", mine.rsplit(",", len(header.split(",")) - place)[1], "4")
         return f"{len(rows)} rows, columns … {','.join(header.split(',')[-3:])}"
 
     def segment(self, user_id: str) -> str:
@@ -85,7 +86,7 @@ class Campaign:
             defaultUsersSegment=False,
         )  # fmt: skip
         found = next(one for one in self._result("getUserSegment")["data"] if one["name"] == name)
-        _same("the members", [user["userId"] for user in found["users"]], [user_id])
+        same("the members", [user["userId"] for user in found["users"]], [user_id])
         return f"{name}: seats > 3, {found['usersCount']} user: {found['users'][0]['userName']}"
 
     def menu(self) -> str:
@@ -137,10 +138,10 @@ class Campaign:
         # The rule of the deployed stack starts what is due every minute.
         _wait("the broadcast", over, 2 * _PATIENCE)
         found = self._result("getBroadcastProgress", broadcastId=self._broadcast_id)
-        _same("the totals", found["frozen"], found["success"] + found["failed"] + found["skipped"])
+        same("the totals", found["frozen"], found["success"] + found["failed"] + found["skipped"])
         delivered = self._control(f"deliveries?since={before}")
-        _same("whoever got it twice", delivered["twice"], [])
-        _same("people at LINE", delivered["people"], found["success"])
+        same("whoever got it twice", delivered["twice"], [])
+        same("people at LINE", delivered["people"], found["success"])
         return " → ".join(seen)
 
     def history(self) -> str:
@@ -192,8 +193,3 @@ def _wait(what: str, there: Callable[[], bool], seconds: float = _PATIENCE) -> N
         if time.monotonic() > deadline:
             raise Problem(f"{what}: did not come within {seconds:.0f} s")
         time.sleep(0.5)
-
-
-def _same(what: str, seen: Any, wanted: Any) -> None:
-    if seen != wanted:
-        raise Problem(f"{what}: expected {wanted!r}, saw {seen!r}")

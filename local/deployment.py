@@ -77,7 +77,8 @@ def function_variables(
     `OUTBOUND_EXCEPTIONS` and `PUBLIC_URL` of the environment hold; without the first it is the stand-ins of the
     channels and, beside those, the one of CROS.
     """
-    places = map(urlsplit, endpoints.values())
+    # No tenant names the provider of SMS.
+    places = (urlsplit(url) for name, url in endpoints.items() if name != "SMS_API_ENDPOINT")
     stand_ins = sorted({place.netloc for place in places if place.hostname in (HOST, "localhost")})
     stand_ins += [urlsplit(cros).netloc] if stand_ins else []
     told = {"OUTBOUND_EXCEPTIONS": ",".join(stand_ins)}

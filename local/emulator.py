@@ -23,6 +23,7 @@ Answer = tuple[int, dict[str, str], bytes]
 
 _QUIET_SECONDS = 2.0
 _MISSING_TOKEN = "Missing Authentication Token"  # noqa: S105  the words of an answer
+_REQUEST_MILLIS = "$context.requestTimeEpoch"
 _api: ContextVar[str] = ContextVar("api", default="")
 
 
@@ -50,7 +51,13 @@ def claims_of(authorization: str, pools: list[str], keys: list[dict[str, Any]]) 
     # A method without scopes takes id_tokens only.
     if claims["iss"] not in issuers or claims.get("token_use") != "id":
         return None
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in claims.items()}
+    return {name: _claim(value) for name, value in claims.items()}
+
+
+def _claim(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def customised(response: Mapping[str, Any] | None, default: Answer) -> Answer:
@@ -62,7 +69,8 @@ def customised(response: Mapping[str, Any] | None, default: Answer) -> Answer:
         if name.startswith("gatewayresponse.header."):
             headers[name.removeprefix("gatewayresponse.header.")] = value.strip("'")
     template = response["responseTemplates"].get("application/json")
-    body = default[2] if template is None else template.encode()
+    now = str(time.time_ns() // 1_000_000)
+    body = default[2] if template is None else template.replace(_REQUEST_MILLIS, now).encode()
     return int(response.get("statusCode") or default[0]), headers, body
 
 

@@ -118,14 +118,14 @@ def seed(
     known = json.loads(kept.read_text()) if kept.exists() else {}
     everybody, others = tenants(known), other_channels(known)
     # Written first: a sign-in that nobody knows would lock its tenant out.
-    _write(kept, everybody, others, simulator)
+    _write(kept, known, everybody, others, simulator)
     bots = {
         "chatbot": Bot("CityPass 城市通", demo_bot.TAGS, demo_bot.VARIABLES, demo_bot.scenarios()),
         "chatbotOther": Bot("另一個租戶 Another tenant", [], [], demo_bot.other_scenarios()),
     }
     for name, tenant in everybody.items():
         show(f"tenant {tenant.adminId}")
-        _add_operator(cloud, system, tenant)
+        add_operator(cloud, system, tenant.adminId, tenant.password)
         _add_partner_key(cloud, system, tenant)
         line = Channel("line", tenant.accountId, tenant.accountSecret, tenant.accountToken, "")
         for channel in (line, *(others.values() if name == "chatbot" else ())):
@@ -168,8 +168,15 @@ def new_account_id() -> str:
     return "-".join("".join(secrets.choice(letters) for _ in range(length)) for length in (9, 4, 4, 4, 14))
 
 
-def _write(kept: Path, everybody: Mapping[str, Tenant], others: Mapping[str, Channel], simulator: str | None) -> None:
-    written: dict[str, Any] = {name: asdict(tenant) for name, tenant in everybody.items()}
+def _write(
+    kept: Path,
+    known: Mapping[str, Any],
+    everybody: Mapping[str, Tenant],
+    others: Mapping[str, Channel],
+    simulator: str | None,
+) -> None:
+    # What the other systems' tenants sign in with stands there too.
+    written: dict[str, Any] = {**known, **{name: asdict(tenant) for name, tenant in everybody.items()}}
     written["chatbot"] |= {name: asdict(channel) for name, channel in others.items()}
     if simulator:
         written["chatbot"]["simulator"] = simulator
@@ -185,15 +192,14 @@ def write_json(path: Path, value: Any) -> None:
     beside.replace(path)
 
 
-def _add_operator(cloud: Cloud, system: System, tenant: Tenant) -> None:
+def add_operator(cloud: Cloud, system: System, username: str, password: str) -> None:
+    """Make a user of the system's pool, or give the one that is there this password."""
     cognito = cloud.cognito()
     try:
-        cognito.admin_get_user(UserPoolId=system.pool_id, Username=tenant.adminId)
+        cognito.admin_get_user(UserPoolId=system.pool_id, Username=username)
     except cognito.exceptions.UserNotFoundException:
-        cognito.admin_create_user(UserPoolId=system.pool_id, Username=tenant.adminId, MessageAction="SUPPRESS")
-    cognito.admin_set_user_password(
-        UserPoolId=system.pool_id, Username=tenant.adminId, Password=tenant.password, Permanent=True
-    )
+        cognito.admin_create_user(UserPoolId=system.pool_id, Username=username, MessageAction="SUPPRESS")
+    cognito.admin_set_user_password(UserPoolId=system.pool_id, Username=username, Password=password, Permanent=True)
 
 
 def _add_partner_key(cloud: Cloud, system: System, tenant: Tenant) -> None:

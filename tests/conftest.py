@@ -8,6 +8,7 @@ import json
 import logging
 import os
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -16,18 +17,19 @@ import pytest
 from moto.backends import get_backend
 from moto.server import ThreadedMotoServer
 
-from infra.discovery import declarations
+from infra.discovery import declarations, systems
 from kernel import auth, aws, clock, grants, queues, running, secrets, settings, wire
 from kernel.jobs import Job, Worker
 from kernel.operations import Operation, event_of
 from kernel.tables import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 NOW = datetime(2024, 1, 28, 6, 41, 29, 6000, tzinfo=UTC)
 REGION = "us-east-1"
 DECLARED = (Operation, Job, Worker)
+TESTS = Path(__file__).resolve().parent
 KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
 
 
@@ -73,8 +75,9 @@ class Cloud:
         query: dict[str, str] | None = None,
         form: dict[str, str] | None = None,
         path: dict[str, str] | None = None,
+        groups: Iterable[str] = (),
     ) -> Answer:
-        event = event_of(operation, urlencode(form) if form else body, caller=caller)
+        event = event_of(operation, urlencode(form) if form else body, caller=caller, groups=groups)
         event["pathParameters"] = path
         if form:
             event["headers"]["Content-Type"] = "application/x-www-form-urlencoded"
@@ -138,10 +141,17 @@ def moto_endpoint() -> Iterator[str]:
 
 
 @pytest.fixture
-def environment(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The environment of a function of the chatbot; nothing is kept from the test before."""
+def system(request: pytest.FixtureRequest) -> str:
+    """The system that a test is about: the one its folder or file is named for, else the chatbot."""
+    place = str(request.path).removeprefix(str(TESTS))
+    return next((name for name in systems() if name in place), "chatbot")
+
+
+@pytest.fixture
+def environment(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch, system: str) -> Iterator[str]:
+    """The environment of a function of the system; nothing is kept from the test before."""
     for name in list(os.environ):
-        if name.startswith(("AWS_", "LINE_", "MESSENGER_", "WECHAT_", "OUTBOUND_")):
+        if name.startswith(("AWS_", "LINE_", "MESSENGER_", "WECHAT_", "SMS_", "OUTBOUND_")):
             monkeypatch.delenv(name)
     values = {
         "AWS_ENDPOINT_URL": moto_endpoint,
@@ -152,7 +162,7 @@ def environment(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator
         "FILES_BUCKET": "files",
         "PUBLIC_URL": "https://chat.example.com",
         "STAGE": "test",
-        "SYSTEM": "chatbot",
+        "SYSTEM": system,
         "POWERTOOLS_METRICS_DISABLED": "false",
     }
     for name, value in values.items():
@@ -177,16 +187,20 @@ def _forget() -> None:
 
 @functools.cache
 def _lasting(endpoint: str) -> dict[str, str]:
-    """Make what takes moto long to make and no test changes: key, secret and pool; return the variables naming them."""
+    """Make what takes moto long to make and no test changes: keys, secrets, pool; return the variables naming them."""
     cognito = _client("cognito-idp", endpoint)
     pool = cognito.create_user_pool(PoolName="operators")["UserPool"]["Id"]
     client = cognito.create_user_pool_client(
         UserPoolId=pool, ClientName="api", ExplicitAuthFlows=["ALLOW_ADMIN_USER_PASSWORD_AUTH"]
     )["UserPoolClient"]["ClientId"]
-    secret = _client("secretsmanager", endpoint).create_secret(Name="signing", SecretString="s" * 64)
+    kms, secrets_manager = _client("kms", endpoint), _client("secretsmanager", endpoint)
+    certificate_key = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")
+    sms = {"accessKeyId": "id", "accessKeySecret": "secret", "signName": "CityPass", "templateCode": "SMS_1"}
     return {
-        "KEY_ID": _client("kms", endpoint).create_key()["KeyMetadata"]["KeyId"],
-        "SIGNING_SECRET": secret["ARN"],
+        "KEY_ID": kms.create_key()["KeyMetadata"]["KeyId"],
+        "CERTIFICATE_KEY_ID": certificate_key["KeyMetadata"]["KeyId"],
+        "SIGNING_SECRET": secrets_manager.create_secret(Name="signing", SecretString="s" * 64)["ARN"],
+        "SMS_SECRET": secrets_manager.create_secret(Name="sms", SecretString=json.dumps(sms))["ARN"],
         "POOL_ID": pool,
         "POOL_CLIENT_ID": client,
         "POOL_ISSUER": f"https://cognito-idp.{REGION}.amazonaws.com/{pool}",
@@ -194,9 +208,9 @@ def _lasting(endpoint: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def cloud(environment: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    """The chatbot's tables, key, secret, queues and pool, fresh and empty; the time stands still."""
-    made = Cloud("chatbot", environment)
+def cloud(environment: str, monkeypatch: pytest.MonkeyPatch, system: str) -> Iterator[Cloud]:
+    """The system's tables, key, secret, queues and pool, fresh and empty; the time stands still."""
+    made = Cloud(system, environment)
     pool = _lasting(environment)["POOL_ID"]
     if not any(pool in backend.user_pools for _, _, backend in get_backend("cognito-idp").iter_backends()):
         # A test emptied all of moto.
@@ -278,9 +292,7 @@ def recorder(request: pytest.FixtureRequest) -> Iterator[None]:
             fitting = [
                 grant
                 for grant in thing.uses
-                if grant.service == call.service
-                and action in grant.actions
-                and (grant.resource is None or grant.resource.physical_name() == resource)
+                if grant.service == call.service and action in grant.actions and _meant(grant, call, resource)
             ]
             if fitting:
                 used.setdefault(name, set()).update(fitting)
@@ -291,6 +303,14 @@ def recorder(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     aws.observers.remove(observe)
     assert not undeclared, f"calls that are not declared: {undeclared}"
+
+
+def _meant(grant: grants.Grant, call: aws.Call, resource: str) -> bool:
+    """Tell whether a grant of the action is for this resource."""
+    if grant.service == "secretsmanager":
+        # A system has two secrets that are read alike.
+        return (grant.verb == "sms") == (call.payload["SecretId"] == settings.settings().sms_secret)
+    return grant.resource is None or grant.resource.physical_name() == resource
 
 
 def touched(call: aws.Call) -> list[tuple[str, str]]:

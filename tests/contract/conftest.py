@@ -12,6 +12,8 @@ import pytest
 
 from kernel.settings import settings
 from local.line_simulator import LineSimulator
+from local.sms_simulator import sms_simulator
+from tests.contract import membership
 from tests.contract.chatbot import operation_of, request_of
 from tests.functions.chatbot.conftest import made
 from tests.functions.chatbot.examples import (
@@ -103,3 +105,12 @@ def ask(cloud: Cloud, line: LineSimulator) -> Callable[..., Answer]:
         return cloud.call(operation, sent, **{**usual, **how})
 
     return call
+
+
+@pytest.fixture
+def shop(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[membership.Shop]:
+    """A shop of the membership contract's examples, with somebody who delivers its SMS."""
+    with sms_simulator(keys={"id": "secret"}) as double:
+        monkeypatch.setenv("SMS_API_ENDPOINT", double.url)
+        settings.cache_clear()
+        yield membership.Shop(cloud, monkeypatch)

@@ -1,5 +1,6 @@
 """A private copy of the local stack: own ports, state in a temporary folder, LINE's double in this process."""
 
+import json
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from local.caller import Caller
 from local.chat_double import ChatDouble
 from local.cloud import Cloud, free_port
 from local.demo import Person
+from local.demo_shop import Counter
 from local.line_simulator import LineSimulator
 from local.messenger_simulator import messenger_simulator
 from local.seed import WEBHOOK_PATH, Tenant, new_account_id
@@ -36,6 +38,7 @@ class Stack:
     tenants: Mapping[str, Tenant]
     simulator: LineSimulator
     endpoints: Mapping[str, str]
+    shop: Counter
 
     def operator(self, name: str = "chatbot") -> Caller:
         """Return a demo tenant's operator, signed in."""
@@ -97,14 +100,14 @@ def wechat() -> Iterator[ChatDouble]:
 def stack(
     tmp_path_factory: pytest.TempPathFactory, simulator: LineSimulator, messenger: ChatDouble, wechat: ChatDouble
 ) -> Iterator[Stack]:
-    cloud = Cloud(tmp_path_factory.mktemp("cloud"), *(free_port() for _ in range(5)))
+    cloud = Cloud(tmp_path_factory.mktemp("cloud"), *(free_port() for _ in range(6)))
     endpoints = dict.fromkeys(("LINE_API_ENDPOINT", "LINE_DATA_API_ENDPOINT"), simulator.url)
     endpoints |= {"MESSENGER_API_ENDPOINT": messenger.url, "WECHAT_API_ENDPOINT": wechat.url}
+    endpoints |= {"SMS_API_ENDPOINT": cloud.sms_url}
     try:
-        tenants = bring_up(cloud, endpoints, simulator=simulator.url)
-        base = re.search(r"http://[^\"]+", (cloud.folder / "endpoints.json").read_text())
-        assert base is not None
-        yield Stack(cloud, base[0], tenants, simulator, endpoints)
+        demo = bring_up(cloud, endpoints, simulator=simulator.url)
+        base = json.loads((cloud.folder / "endpoints.json").read_text())["chatbot"]
+        yield Stack(cloud, base, demo.tenants, simulator, endpoints, Counter.read(cloud.folder))
     finally:
         cloud.stop()
 

@@ -2,15 +2,15 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pytest
 from aws_cdk import App, Environment, Validations
 from cdk_nag import AwsSolutionsChecks
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, InstanceOf, WithJsonSchema
 from pynamodb.attributes import NumberAttribute, TTLAttribute, UnicodeAttribute
 from pynamodb.indexes import GlobalSecondaryIndex, IncludeProjection
 
@@ -20,11 +20,28 @@ from infra.discovery import ROOT, System, assemble
 from infra.platform_stack import PlatformStack
 from infra.stages import Stage
 from infra.system_stack import SystemStack
-from kernel.auth import Cognito, Incoming, PartnerKey, Public, Signature, Token
+from kernel.auth import Caller, Cognito, Incoming, PartnerKey, Public, Signature, Token
+from kernel.bodies import FilePart
 from kernel.envelopes import Response, json_text
 from kernel.errors import Fault
 from kernel.files import Folder
-from kernel.grants import append, decrypt, encrypt, fetch, read, remove, send, sign, sign_in, store, write
+from kernel.grants import (
+    append,
+    certify,
+    check_certificate,
+    decrypt,
+    encrypt,
+    enroll,
+    fetch,
+    read,
+    remove,
+    send,
+    sign,
+    sign_in,
+    sms,
+    store,
+    write,
+)
 from kernel.jobs import Job, Worker, job, worker
 from kernel.operations import Api, Operation
 from kernel.queues import Queue
@@ -177,7 +194,7 @@ class Envelope:
             fault.status, json_text({"code": fault.code, "text": fault.message}), "application/problem+json"
         )
 
-    def success_schema(self, result: dict[str, Any]) -> dict[str, Any]:
+    def success_schema(self, result: dict[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
         return result
 
     def fault_schema(self) -> dict[str, Any]:
@@ -188,11 +205,15 @@ class PartnersEnvelope(Envelope):
     def fault(self, fault: Fault) -> Response:
         return Response(500 if fault.status >= 500 else 400, json_text({"problem": fault.message}))
 
-    def success_schema(self, result: dict[str, Any]) -> dict[str, Any]:
+    def success_schema(self, result: dict[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
         return {"type": "object", "properties": {"done": result}}
 
     def fault_schema(self) -> dict[str, Any]:
         return {"type": "object", "required": ["problem"]}
+
+
+class StaffEnvelope(Envelope):
+    """One envelope of several operations."""
 
 
 class Named(BaseModel):
@@ -207,12 +228,36 @@ class Part(BaseModel):
     label: str
 
 
+class Search(BaseModel):
+    """Which things."""
+
+    owner: str = Field(description="Whose")
+    part: Part | None = None
+    limit: int = Field(default=50, le=100)
+
+
+class Drawing(BaseModel):
+    """A drawing, and what it is called."""
+
+    label: str
+    file: Annotated[InstanceOf[FilePart], WithJsonSchema({"type": "string", "format": "binary"})]
+
+
+class Letter(BaseModel):
+    """A letter, with or without something in it."""
+
+    text: str
+    enclosed: Annotated[InstanceOf[FilePart], WithJsonSchema({"type": "string", "format": "binary"})] | None = None
+
+
 class Event(BaseModel):
     """Something that happened."""
 
     kind: str = "news"
 
 
+STAFF = Cognito(every="staff")
+STAFF_ENVELOPE = StaffEnvelope()
 EVENTS = Queue("events", attempts=3, visibility=60)
 DRAWINGS = Queue("drawings", visibility=960, batch=1, concurrency=5)
 IMAGES = Folder("images")
@@ -287,6 +332,27 @@ def login(body: Part) -> None:
     """Sign in."""
 
 
+@sample_api.get("/staff/things", auth=STAFF, envelope=STAFF_ENVELOPE)
+def search_things(search: Search, caller: Caller) -> list[Part]:
+    """Search things."""
+    raise NotImplementedError
+
+
+@sample_api.put("/things/{thing_id}", auth=STAFF, envelope=STAFF_ENVELOPE, uses=[certify(), check_certificate()])
+def replace_thing(thing_id: str, thing: Part, caller: Caller) -> None:
+    """Replace a thing."""
+
+
+@sample_api.patch("/things/{thing_id}", auth=Token(nobody, header="X-Session"), uses=[enroll(), sign(), sms()])
+def change_thing(thing_id: str, drawing: Drawing) -> None:
+    """Change a thing."""
+
+
+@sample_api.post("/letters", auth=Token(nobody, header="X-Session"))
+def send_letter(letter: Letter) -> None:
+    """Send a letter."""
+
+
 @job("cron(0 3 * * ? *)", uses=[read(ThingTable), write(LogTable)], memory=1024, timeout=300)
 def clean_things() -> None:
     """Remove things that nobody needs."""
@@ -309,7 +375,8 @@ def sample_system(tmp_path_factory: pytest.TempPathFactory) -> System:
     folder.mkdir()
     operations = (list_parts, save_thing, take_events, take_call, find_things, redeem, login)
     images = (show_image, verify_hook, save_image, fetch_export)
-    system = assemble(folder, (*operations, *images, clean_things, note_event, draw_thing))
+    things = (search_things, replace_thing, change_thing, send_letter)
+    system = assemble(folder, (*operations, *images, *things, clean_things, note_event, draw_thing))
     for function in system.functions:
         system.source(function).write_text("")
     return system

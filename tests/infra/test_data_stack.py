@@ -1,5 +1,7 @@
 """What a system keeps: from the declarations alone, encrypted, and held firmly outside the embedded cloud."""
 
+import json
+
 import pytest
 
 from infra.discovery import declarations, systems
@@ -7,6 +9,7 @@ from kernel.tables import schema
 
 TABLE = "AWS::DynamoDB::Table"
 QUEUE = "AWS::SQS::Queue"
+SECRET = "AWS::SecretsManager::Secret"
 KEY = "<citypass-prod-platform:ExportsOutputFnGetAttKey961B73FDArn5A860C43>"
 
 
@@ -64,7 +67,7 @@ def test_tables_without_index_or_expiry_say_nothing_of_them(sample):
 @pytest.mark.parametrize(("stage", "policy"), [("prod", "Retain"), ("local", "Delete")])
 def test_data_goes_with_its_stack_in_the_embedded_cloud_only(stage, policy, request):
     made = request.getfixturevalue(stage)
-    kinds = {TABLE, QUEUE, "AWS::Cognito::UserPool", "AWS::SecretsManager::Secret", "AWS::KMS::Key", "AWS::S3::Bucket"}
+    kinds = {TABLE, QUEUE, SECRET, "AWS::Cognito::UserPool", "AWS::KMS::Key", "AWS::S3::Bucket"}
     kept = {
         (name, resource["Type"]): (resource["DeletionPolicy"], resource["UpdateReplacePolicy"])
         for template in made.templates.values()
@@ -135,8 +138,41 @@ def test_queues_refuse_plain_http(sample):
 
 
 def test_signing_secret(sample, plain):
-    secret = plain(sample.one("sample-data", "AWS::SecretsManager::Secret"))
+    secret = plain(sample.one("sample-data", SECRET, Name="citypass-prod-sample-signing"))
 
-    assert secret["Name"] == "citypass-prod-sample-signing"
     assert secret["GenerateSecretString"]["PasswordLength"] == 64
     assert secret["KmsKeyId"] == KEY
+
+
+def test_sms_secret_is_made_with_values_that_send_nothing(sample, plain):
+    secret = plain(sample.one("sample-data", SECRET, Name="citypass-prod-sample-sms"))
+
+    made = secret["GenerateSecretString"]
+    template = json.loads(made["SecretStringTemplate"])
+    assert {*template, made["GenerateStringKey"]} == {"accessKeyId", "accessKeySecret", "signName", "templateCode"}
+    assert set(template.values()) == {"unset"}
+    assert secret["KmsKeyId"] == KEY
+    assert "SecretString" not in secret
+
+
+def test_certificate_key(sample, plain):
+    ((name, key),) = sample.resources("sample-data", "AWS::KMS::Key").items()
+
+    assert (key["Properties"]["KeySpec"], key["Properties"]["KeyUsage"]) == ("ECC_NIST_P256", "SIGN_VERIFY")
+    # KMS refuses to rotate it, and what it signed long ago must hold.
+    assert "EnableKeyRotation" not in key["Properties"]
+    alias = plain(sample.one("sample-data", "AWS::KMS::Alias"))
+    assert alias == {"AliasName": "alias/citypass-prod-sample-certificates", "TargetKeyId": f"<{name}.Arn>"}
+
+
+@pytest.mark.parametrize("stage", ["prod", "local"])
+@pytest.mark.parametrize("system", systems())
+def test_what_nobody_was_granted_is_not_made(stage, system, request):
+    made = request.getfixturevalue(stage)
+    granted = {grant.verb for function in declarations(system).functions for grant in function.uses}
+
+    certifies = bool(granted & {"certify", "check_certificate"})
+    assert len(made.resources(f"{system}-data", "AWS::KMS::Key")) == certifies
+    secrets = {secret["Name"] for secret in made.properties(f"{system}-data", SECRET)}
+    wanted = {"signing", "sms"} if "sms" in granted else {"signing"}
+    assert secrets == {made.stage.resource(system, name) for name in wanted}

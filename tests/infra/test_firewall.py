@@ -2,8 +2,14 @@
 
 import json
 import re
+from datetime import UTC, datetime
 
-from infra.discovery import systems
+import pytest
+
+from infra.discovery import declarations, systems
+from infra.gateway import TOO_MANY
+from kernel import clock
+from kernel.auth import Signature
 
 ACL = "AWS::WAFv2::WebACL"
 
@@ -35,6 +41,34 @@ def test_an_address_that_calls_too_often_is_told_in_the_envelope(sample):
     assert response["ResponseCode"] == 429
     body = acl["CustomResponseBodies"][response["CustomResponseBodyKey"]]["Content"]
     assert json.loads(body) == {"code": "too_many", "text": "Too many requests; try again later"}
+
+
+@pytest.mark.parametrize("system", systems())
+def test_what_it_says_does_not_depend_on_when_it_is_made(prod, system):
+    """Its texts know no variables, so an envelope that tells the time says that none is known."""
+    acl = prod.one(system, ACL)
+    with clock.frozen(datetime(1970, 1, 1, tzinfo=UTC)):
+        wanted = declarations(system).api.envelope.fault(TOO_MANY)
+
+    response = rules(prod, system)["rate"]["Action"]["Block"]["CustomResponse"]
+    assert response["ResponseCode"] == wanted.status == 429
+    assert acl["CustomResponseBodies"][response["CustomResponseBodyKey"]]["Content"] == wanted.body
+
+
+@pytest.mark.parametrize("system", systems())
+def test_every_open_route_has_a_limit_for_an_address(prod, system):
+    statement = rules(prod, system)["rate"]["Statement"]["RateBasedStatement"]
+    left_out = re.findall(r'"RegexString": "([^"]+)"', json.dumps(statement).replace("\\\\", "\\"))
+    unlimited = {
+        path
+        for operation in declarations(system).operations
+        for path in operation.paths
+        if any(re.search(pattern, f"/prod{path}") for pattern in left_out)
+    }
+
+    assert 0 < statement["Limit"] <= 3000
+    signed = (operation for operation in declarations(system).operations if isinstance(operation.auth, Signature))
+    assert unlimited == {path for operation in signed for path in operation.paths}
 
 
 def test_signed_routes_have_no_limit_for_an_address(sample):

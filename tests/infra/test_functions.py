@@ -21,6 +21,8 @@ PLACE = Resources(
     pool_client_id="client",
     signing_secret_arn="secret",
     public_url="https://sample.test",
+    certificate_key_arn="certificate-key",
+    sms_secret_arn="sms-secret",
 )
 ALWAYS = {"STAGE": "prod", "SYSTEM": "sample", "PUBLIC_URL": "https://sample.test"}
 
@@ -98,12 +100,24 @@ def test_signing_is_told_the_secret(variables):
     assert variables("save_thing") == ALWAYS | {"SIGNING_SECRET": "secret"}
 
 
-def test_deployer_overrides_what_has_a_default(variables):
-    told = variables(
-        "note_event", LINE_API_ENDPOINT="http://127.0.0.1:1", TIME_ZONE="+00:00", AWS_REGION="x", STAGE="y", POOL_ID="z"
-    )
+def test_certificates_are_told_their_own_key(variables):
+    assert variables("replace_thing") == ALWAYS | {"CERTIFICATE_KEY_ID": "certificate-key"}
 
-    assert told == ALWAYS | {"LINE_API_ENDPOINT": "http://127.0.0.1:1", "TIME_ZONE": "+00:00"}
+
+def test_each_secret_is_told_by_its_own_name(variables):
+    assert variables("change_thing") == ALWAYS | {
+        "POOL_ID": "pool",
+        "POOL_CLIENT_ID": "client",
+        "SIGNING_SECRET": "secret",
+        "SMS_SECRET": "sms-secret",
+    }
+
+
+def test_deployer_overrides_what_has_a_default(variables):
+    endpoints = {"LINE_API_ENDPOINT": "http://127.0.0.1:1", "SMS_API_ENDPOINT": "http://127.0.0.1:2"}
+    told = variables("note_event", **endpoints, TIME_ZONE="+00:00", AWS_REGION="x", STAGE="y", POOL_ID="z")
+
+    assert told == ALWAYS | endpoints | {"TIME_ZONE": "+00:00"}
 
 
 @pytest.mark.parametrize("name", ["show_image", "save_image", "draw_thing"])

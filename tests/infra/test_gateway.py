@@ -3,15 +3,19 @@
 import copy
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from infra import gateway
 from infra.discovery import camel_case, declarations, systems
 from infra.gateway import ANSWERS, BURST, RATE
+from kernel import clock
 from kernel.auth import Cognito
+from kernel.envelopes import Response, json_text
 from kernel.errors import Fault, Invalid, NotFound, TooLarge, TooMany, Unauthorized
 
+NOON = datetime(2020, 1, 1, 12, tzinfo=UTC)
 METHOD = "AWS::ApiGateway::Method"
 ANSWER = "AWS::ApiGateway::GatewayResponse"
 EVERY_OPERATION = [(system, operation) for system in systems() for operation in declarations(system).operations]
@@ -88,6 +92,10 @@ def test_routes_of_every_kind(sample):
         ("GET", "/exports/{ticket}"): ("fetchExport", "fetch_export", function_checks),
         ("POST", "/hook"): ("takeEvents", "take_events", function_checks),
         ("GET", "/hook"): ("verifyHook", "verify_hook", function_checks),
+        ("GET", "/staff/things"): ("searchThings", "search_things", signed_in),
+        ("PUT", "/things/{thing_id}"): ("replaceThing", "replace_thing", signed_in),
+        ("PATCH", "/things/{thing_id}"): ("changeThing", "change_thing", function_checks),
+        ("POST", "/letters"): ("sendLetter", "send_letter", function_checks),
     }
 
 
@@ -133,8 +141,8 @@ def test_one_role_invokes_the_operations_and_nothing_else(sample, plain):
     functions = sample.resources("sample", "AWS::Lambda::Function")
     behind = {functions[arn["Fn::GetAtt"][0]]["Properties"]["FunctionName"] for arn in statement["Resource"]}
     names = (
-        "fetch_export", "find_things", "list_parts", "login", "redeem", "save_image", "save_thing", "show_image",
-        "take_call", "take_events", "verify_hook",
+        "change_thing", "fetch_export", "find_things", "list_parts", "login", "redeem", "replace_thing", "save_image",
+        "save_thing", "search_things", "send_letter", "show_image", "take_call", "take_events", "verify_hook",
     )  # fmt: skip
     assert behind == {f"citypass-prod-sample-{name}" for name in names}
     assert sample.resources("sample", "AWS::Lambda::Permission").keys() == {
@@ -163,9 +171,12 @@ def test_one_role_invokes_the_operations_and_nothing_else(sample, plain):
 def test_answers_of_the_gateway_are_in_the_envelope(prod, system, kind, fault):
     answer = prod.one(system, ANSWER, ResponseType=kind)
 
-    wanted = declarations(system).api.envelope.fault(fault)
-    assert answer["ResponseTemplates"] == {"application/json": wanted.body}
-    assert answer["StatusCode"] == str(wanted.status)
+    with clock.frozen(NOON):
+        wanted = declarations(system).api.envelope.fault(fault)
+    told = answer["ResponseTemplates"]["application/json"].replace("$context.requestTimeEpoch", "1577880000000")
+    assert told == wanted.body
+    # An envelope may call a refusal a success, but where no function ran HTTP tells the truth.
+    assert answer["StatusCode"] == str(fault.status if wanted.status == 200 else wanted.status)
     assert answer["ResponseParameters"] == {
         "gatewayresponse.header.Content-Type": f"'{wanted.content_type}'",
         "gatewayresponse.header.Cache-Control": "'no-store'",
@@ -175,10 +186,11 @@ def test_answers_of_the_gateway_are_in_the_envelope(prod, system, kind, fault):
 @pytest.mark.parametrize("kind", ["DEFAULT_4XX", "DEFAULT_5XX"])
 def test_no_answer_says_the_same_as_the_default_of_its_kind(prod, kind):
     # Each would cost one of the resources that a stack may have.
-    default = prod.one("chatbot", ANSWER, ResponseType=kind)["ResponseTemplates"]
-    same = [one["ResponseType"] for one in prod.properties("chatbot", ANSWER) if one["ResponseTemplates"] == default]
+    for system in systems():
+        default = prod.one(system, ANSWER, ResponseType=kind)["ResponseTemplates"]
+        same = [one["ResponseType"] for one in prod.properties(system, ANSWER) if one["ResponseTemplates"] == default]
 
-    assert same == [kind]
+        assert same == [kind]
 
 
 def test_unknown_route_as_the_caller_sees_it(prod):
@@ -188,10 +200,56 @@ def test_unknown_route_as_the_caller_sees_it(prod):
     assert body == {"ErrorCode": 400, "ErrorMessage": "No such operation", "Result": None}
 
 
-def test_no_answer_of_the_gateway_reads_like_a_template(prod):
+class Dated:
+    """Calls every refusal a success, and tells the time."""
+
+    def fault(self, fault: Fault) -> Response:
+        return Response(200, json_text({"code": fault.code, "time": int(clock.now().timestamp() * 1000)}))
+
+
+def test_an_envelope_that_tells_the_time_tells_the_requests():
+    answer = gateway.answer_of(Dated(), Unauthorized())
+
+    assert answer.text == '{"code":"unauthorized","time":$context.requestTimeEpoch}'
+
+
+@pytest.mark.parametrize(("fault", "status"), [(Unauthorized(), 401), (NotFound("x"), 404), (TooMany("x"), 429)])
+def test_a_refusal_of_the_gateway_is_never_a_success(fault, status):
+    assert gateway.answer_of(Dated(), fault).status == status
+
+
+def test_an_operator_without_a_token_as_he_sees_it(prod):
+    answer = prod.one("membership", ANSWER, ResponseType="UNAUTHORIZED")
+
+    assert answer["StatusCode"] == "401"
+    assert answer["ResponseTemplates"] == {
+        "application/json": '{"errCode":1002,"result":1,"msg":"需要登录","time":$context.requestTimeEpoch}'
+    }
+
+
+def test_an_unknown_route_of_membership_as_the_caller_sees_it(prod):
+    answer = prod.one("membership", ANSWER, ResponseType="MISSING_AUTHENTICATION_TOKEN")
+
+    assert answer["StatusCode"] == "404"
+    assert answer["ResponseTemplates"] == {
+        "application/json": '{"errCode":404,"result":1,"msg":"No such operation","time":$context.requestTimeEpoch}'
+    }
+
+
+def test_answers_of_the_gateway_name_no_variable_but_the_time(prod):
     for system in systems():
         for answer in prod.properties(system, ANSWER):
-            assert "$" not in answer["ResponseTemplates"]["application/json"]
+            text = answer["ResponseTemplates"]["application/json"]
+            assert "$" not in text.replace("$context.requestTimeEpoch", "")
+
+
+@pytest.mark.parametrize("system", systems())
+def test_the_deployment_does_not_depend_on_when_it_is_made(system):
+    declared = declarations(system)
+    with clock.frozen(NOON):
+        first = gateway._digest(declared)
+
+    assert gateway._digest(declared) == first
 
 
 def test_deployment_waits_for_every_route_and_answer(sample):
@@ -199,7 +257,7 @@ def test_deployment_waits_for_every_route_and_answer(sample):
 
     parts = {*sample.resources("sample", METHOD), *sample.resources("sample", ANSWER)}
     assert set(deployment["DependsOn"]) == parts
-    assert len(parts) == 13 + len(ANSWERS)
+    assert len(parts) == 17 + len(ANSWERS)
     assert sample.one("sample", "AWS::ApiGateway::Stage")["DeploymentId"] == {"Ref": name}
 
 

@@ -8,7 +8,7 @@ import pytest
 from infra.discovery import declarations, systems
 from infra.permissions import Resources, statements
 from kernel.files import Folder
-from kernel.grants import remove
+from kernel.grants import certify, remove, set_passwords, sign, sms
 from kernel.jobs import Job, Worker
 
 DYNAMODB = "arn:<AWS::Partition>:dynamodb:<AWS::Region>:<AWS::AccountId>:table/citypass-prod-sample-"
@@ -150,6 +150,44 @@ def test_sign_in(allowed):
     assert pool[1:] == (["cognito-idp:AdminInitiateAuth"], None)
 
 
+def test_certificates_use_their_own_key(allowed):
+    (key, lines) = allowed("replace_thing")
+
+    assert key[0].startswith("<citypass-prod-sample-data:ExportsOutputFnGetAttCertificateKey")
+    assert key[1:] == (["kms:Sign", "kms:Verify"], None)
+    assert lines[0] == LINES
+
+
+def test_users_are_made_in_the_systems_own_pool(allowed):
+    pool = allowed("change_thing")[0]
+
+    assert pool[0].startswith("<citypass-prod-sample-data:ExportsOutputFnGetAttPool")
+    assert pool[1:] == (["cognito-idp:AdminCreateUser", "cognito-idp:AdminSetUserPassword"], None)
+
+
+def test_two_secrets_are_two_resources(allowed):
+    _, first, second, key, lines = allowed("change_thing")
+
+    assert first[0].startswith("<citypass-prod-sample-data:ExportsOutputRefSigningSecret")
+    assert second[0].startswith("<citypass-prod-sample-data:ExportsOutputRefSmsSecret")
+    assert first[1:] == second[1:] == (["secretsmanager:GetSecretValue"], None)
+    assert key == (KEY, ["kms:Decrypt"], through("secretsmanager"))
+    assert lines[0] == LINES
+
+
+@pytest.mark.parametrize(
+    ("grant", "resource"), [(sign(), "signing"), (sms(), "sms"), (certify(), "certificates"), (set_passwords(), "pool")]
+)
+def test_one_grant_alone_reaches_one_resource(sample, grant, resource):
+    place = Resources(
+        sample.stage, "sample", "key", "pool", "pool", "client", "signing", "https://sample.test", "certificates", "sms"
+    )
+
+    first, *_ = statements([grant], place)
+
+    assert first["Resource"] == resource
+
+
 def test_no_grant_leaves_the_log(allowed):
     assert allowed("redeem") == [(LINES, ["logs:CreateLogStream", "logs:PutLogEvents"], None)]
 
@@ -181,7 +219,9 @@ def test_our_roles_allow_what_is_granted_and_no_more(system, function, prod, all
 
 
 def short(resource, system):
-    if own := re.search(r"ExportsOutput(?:FnGetAtt|Ref)(Key|Pool|SigningSecret)[0-9A-F]{8}", resource):
+    if own := re.search(
+        r"ExportsOutput(?:FnGetAtt|Ref)(Key|CertificateKey|Pool|SigningSecret|SmsSecret)[0-9A-F]{8}", resource
+    ):
         return own[1]
     if kept := re.match(r"<(FailedRuns)[0-9A-F]{8}\.Arn>", resource):
         return kept[1]
@@ -201,7 +241,13 @@ S3_NAMES = {
 
 def granted(function):
     yield from (("logs:CreateLogStream", LINES, ""), ("logs:PutLogEvents", LINES, ""))
-    own = {"kms": ("Key", "Null"), "cognito-idp": ("Pool", ""), "secretsmanager": ("SigningSecret", "")}
+    own = {
+        **dict.fromkeys(("encrypt", "decrypt"), ("Key", "Null")),
+        **dict.fromkeys(("certify", "check_certificate"), ("CertificateKey", "")),
+        **dict.fromkeys(("sign_in", "enroll", "set_passwords"), ("Pool", "")),
+        "sign": ("SigningSecret", ""),
+        "sms": ("SmsSecret", ""),
+    }
     for grant in function.uses:
         resource = grant.resource
         for action in grant.actions:
@@ -217,7 +263,7 @@ def granted(function):
             elif grant.service == "sqs":
                 yield f"sqs:{action.removesuffix('Batch')}", f"{resource.name}.fifo", ""
             else:
-                yield (f"{grant.service}:{action}", *own[grant.service])
+                yield (f"{grant.service}:{action}", *own[grant.verb])
         if grant.service == "s3" and grant.verb != "remove":
             yield "kms:Decrypt", "Key", "StringEquals"
         if grant.service == "s3" and grant.verb == "store":

@@ -34,7 +34,7 @@ def test_files_are_encrypted_and_their_accesses_written_down(prod):
     assert rule["BucketKeyEnabled"] is True
 
 
-def test_only_exports_expire(prod, plain):
+def test_only_exports_and_imports_expire(prod, plain):
     name = "citypass-prod-files-<AWS::AccountId>-<AWS::Region>"
     files = prod.one("platform", "AWS::S3::Bucket", BucketName=name)
 
@@ -42,7 +42,8 @@ def test_only_exports_expire(prod, plain):
     rules = files["LifecycleConfiguration"]["Rules"]
     assert {rule["Status"] for rule in rules} == {"Enabled"}
     assert [(rule.get("Prefix"), rule["ExpirationInDays"]) for rule in rules if "ExpirationInDays" in rule] == [
-        ("exports/", 7)
+        ("exports/", 7),
+        ("imports/", 30),
     ]
     # What was replaced or removed stays for a while, and half a file for a day.
     everywhere = next(rule for rule in rules if "Prefix" not in rule)

@@ -116,17 +116,12 @@ def test_ports_come_from_the_environment() -> None:
     assert (named.port, named.line_port) == (5001, 5002)
     assert Cloud.of_environment({}) == Cloud()
     usual = Cloud()
-    assert (usual.port, usual.line_port, usual.messenger_port, usual.wechat_port, usual.cros_port) == (
-        4566,
-        8791,
-        8792,
-        8793,
-        8794,
-    )
-    names = ("CITYPASS_MESSENGER_PORT", "CITYPASS_WECHAT_PORT", "CITYPASS_CROS_PORT")
+    doubles = (usual.line_port, usual.messenger_port, usual.wechat_port, usual.cros_port, usual.sms_port)
+    assert (usual.port, *doubles) == (4566, 8791, 8792, 8793, 8794, 8795)
+    names = ("CITYPASS_MESSENGER_PORT", "CITYPASS_WECHAT_PORT", "CITYPASS_CROS_PORT", "CITYPASS_SMS_PORT")
     others = Cloud.of_environment({name: str(port) for port, name in enumerate(names, 5003)})
-    assert [others.messenger_url, others.wechat_url, others.cros_url] == [
-        f"http://127.0.0.1:{port}" for port in (5003, 5004, 5005)
+    assert [others.messenger_url, others.wechat_url, others.cros_url, others.sms_url] == [
+        f"http://127.0.0.1:{port}" for port in (5003, 5004, 5005, 5006)
     ]
     assert named.api_base("abc", "local") == "http://127.0.0.1:5001/_aws/execute-api/abc/local"
 
@@ -148,19 +143,20 @@ def test_the_same_port_twice_is_refused() -> None:
 
 
 def test_every_double_starts_on_its_port_and_stops(tmp_path: Path) -> None:
-    private = Cloud(tmp_path, *(free_port() for _ in range(5)))
-    doubles = (private.simulator, private.messenger, private.wechat, private.cros)
+    private = Cloud(tmp_path, *(free_port() for _ in range(6)))
+    doubles = (private.simulator, private.messenger, private.wechat, private.cros, private.sms)
     try:
-        assert [double.start() for double in doubles] == [True] * 4
+        assert [double.start() for double in doubles] == [True] * 5
         assert [double.port for double in doubles] == [
             private.line_port,
             private.messenger_port,
             private.wechat_port,
             private.cros_port,
+            private.sms_port,
         ]
     finally:
         stopped = private.stop()
-    assert stopped == ["LINE simulator", "Messenger simulator", "WeChat simulator", "CROS double"]
+    assert stopped == ["LINE simulator", "Messenger simulator", "WeChat simulator", "CROS double", "SMS simulator"]
 
 
 def test_nothing_of_the_developers_own_aws_gets_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,7 @@ ENDPOINTS = {
     "LINE_API_ENDPOINT": "http://127.0.0.1:8791",
     "WECHAT_API_ENDPOINT": "http://localhost:8792/wechat",
     "MESSENGER_API_ENDPOINT": "https://graph.facebook.com",
+    "SMS_API_ENDPOINT": "http://127.0.0.1:8795",
 }
 
 

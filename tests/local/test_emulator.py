@@ -10,6 +10,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from kernel.auth import Cognito, Incoming
 from local.emulator import claims_of, complete_gateway, customised, mend_queues, saving
 
 POOL = "us-east-1_abc"
@@ -26,10 +27,27 @@ def token(kid: str = "one", key: Any = PRIVATE, **claims: Any) -> str:
 
 @pytest.mark.parametrize("prefix", ["Bearer ", "bearer ", ""])
 def test_an_id_token_of_the_pool_names_its_claims(prefix: str) -> None:
-    claims = claims_of(prefix + token(level=3), [POOL], [KEY])
+    claims = claims_of(prefix + token(level=3, known=True), [POOL], [KEY])
 
     assert claims is not None
     assert (claims["cognito:username"], claims["token_use"], claims["level"]) == ("0001", "id", "3")
+    assert claims["known"] == "true"
+
+
+@pytest.mark.parametrize(("groups", "text"), [(["12", "platform"], "12,platform"), (["12"], "12"), ([], "")])
+def test_groups_stand_in_one_text_with_commas_between(groups: list[str], text: str) -> None:
+    claims = claims_of(token(**{"cognito:groups": groups}), [POOL], [KEY])
+
+    assert claims is not None
+    assert claims["cognito:groups"] == text
+
+
+def test_an_operator_s_groups_are_his_tenants_as_the_function_sees_them() -> None:
+    claims = claims_of(token(**{"cognito:groups": ["12", "13"]}), [POOL], [KEY])
+
+    assert claims is not None
+    caller = Cognito(every="platform").identify(Incoming({}, {}, {}, b"", claims, ""))
+    assert (caller.id, caller.tenants) == ("0001", {"12", "13"})
 
 
 @pytest.mark.parametrize(
@@ -61,6 +79,17 @@ def test_a_declared_answer_takes_the_place_of_the_gateways() -> None:
     assert customised(declared, DEFAULT) == (400, headers, b'{"ErrorCode":400}')
     assert customised(None, DEFAULT) == DEFAULT
     assert customised({"responseParameters": {}, "responseTemplates": {}}, DEFAULT) == DEFAULT
+
+
+def test_a_declared_answer_tells_the_time_of_the_request() -> None:
+    template = '{"time":$context.requestTimeEpoch,"errCode":1002}'
+    declared = {"responseParameters": {}, "responseTemplates": {"application/json": template}}
+    before = time.time_ns() // 1_000_000
+
+    body = json.loads(customised(declared, DEFAULT)[2])
+
+    assert before <= body.pop("time") <= time.time_ns() // 1_000_000
+    assert body == {"errCode": 1002}
 
 
 def gateway(answers: dict[str, Any]) -> Any:

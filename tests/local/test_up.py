@@ -13,6 +13,7 @@ DOUBLES = {
     "LINE_DATA_API_ENDPOINT": SIMULATOR,
     "MESSENGER_API_ENDPOINT": "http://127.0.0.1:8792",
     "WECHAT_API_ENDPOINT": "http://127.0.0.1:8793",
+    "SMS_API_ENDPOINT": "http://127.0.0.1:8795",
 }
 
 
@@ -36,6 +37,7 @@ def test_with_the_credentials_of_a_channel_line_is_the_real_one() -> None:
         "LINE_DATA_API_ENDPOINT": "https://api-data.line.me",
         "MESSENGER_API_ENDPOINT": DOUBLES["MESSENGER_API_ENDPOINT"],
         "WECHAT_API_ENDPOINT": DOUBLES["WECHAT_API_ENDPOINT"],
+        "SMS_API_ENDPOINT": DOUBLES["SMS_API_ENDPOINT"],
     }
 
 

@@ -12,7 +12,7 @@ from tests.functions.chatbot.examples import NOW, OK, UNAUTHORIZED, add_operator
 PASSWORD = "correct horse battery staple"
 SIGN_IN = {"adminId": "0001", "password": PASSWORD}
 WRONG = {"adminId": "0001", "password": "wrong horse"}
-TOO_MANY = refused("Too many failed sign-ins; try again later", 429)
+TOO_MANY = refused("Too many attempts; try again later", 429)
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def operator(cloud):
 
 
 def failures(cloud):
-    return [row["failures"] for row in cloud.rows("sign-in-failures")]
+    return [row["times"] for row in cloud.rows("rates")]
 
 
 def test_answers_the_tokens_of_the_pool(cloud, operator):
@@ -61,9 +61,9 @@ def test_refuses_all_alike_and_counts(cloud, operator, subtests):
             assert cloud.call(login, body, caller="") == UNAUTHORIZED
 
     after = cloud.everything()
-    rows = after.pop("sign-in-failures")
+    rows = after.pop("rates")
     expires = int((NOW + timedelta(minutes=15)).timestamp())
-    assert [{**row, "who": ""} for row in rows] == [{"who": "", "failures": 1, "expires": expires}] * len(REFUSED)
+    assert [{**row, "who": ""} for row in rows] == [{"who": "", "times": 1, "expires": expires}] * len(REFUSED)
     # Neither the account nor the address can be read from the table.
     assert {len(row["who"]) for row in rows} == {64}
     assert after == {name: rows for name, rows in before.items() if name in after}

@@ -1,4 +1,4 @@
-"""CSV as Python's own writer makes it, and the pieces that exports are made of."""
+"""The pieces that exports are made of."""
 
 from __future__ import annotations
 
@@ -8,47 +8,18 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from chatbot import reports
-from chatbot.exports import Order, cell, line
+from chatbot.exports import Order
 from chatbot.tables import ConversationTable, UserTable, VariableHistoryTable
 from chatbot.variable_history import rows
 from kernel.tables import Put, write_all
 from tests.functions.chatbot.examples import ACCOUNT_ID, ADMIN_ID, PARTITION, user_row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from kernel.tables import Item
 
 NOON = datetime(2024, 1, 28, 12, tzinfo=UTC)
-FORMULA = tuple("=+-@＝＋－＠\t\r\n\0")
-texts = st.text(st.sampled_from([*"\",\r\n=+-@＝＋－＠\t\0'aé測👍 "]) | st.characters(codec="utf-8"), max_size=8)
-
-
-def written(cells: Iterable[str]) -> str:
-    """Return the line of Python's writer, which quotes all line ends only when it writes CR LF."""
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\r\n").writerow(cells)
-    return text.getvalue().removesuffix("\r\n") + "\n"
-
-
-@given(st.lists(texts, min_size=2, max_size=5))
-def test_a_line_is_what_pythons_writer_writes(cells):
-    guarded = [f"'{text}" if text.startswith(FORMULA) else text for text in cells]
-
-    assert line(cells) == written(guarded)
-    assert next(csv.reader(io.StringIO(line(cells), newline=""))) == guarded
-
-
-@given(texts)
-def test_no_cell_is_a_formula(text):
-    (read, _) = next(csv.reader(io.StringIO(f"{cell(text)},x\n", newline="")))
-
-    assert not read.startswith(FORMULA)
-    assert read in (text, f"'{text}")
 
 
 @pytest.fixture

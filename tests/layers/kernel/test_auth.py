@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kernel import auth, clock, wire
 from kernel import settings as kernel_settings
-from kernel.auth import Caller, Cognito, Incoming, PartnerKey, PartnerKeyTable, Public, Signature, Token
+from kernel.auth import EVERY, Caller, Cognito, Incoming, PartnerKey, PartnerKeyTable, Public, Signature, Token
 from kernel.envelopes import Response, json_text
 from kernel.errors import Fault, Unauthorized
 from kernel.grants import read, sign
@@ -27,7 +27,7 @@ from kernel.tables import Put, commit, schema
 from tests.layers.kernel.test_wire import Server, answers, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 NOW = datetime(2024, 1, 28, 6, 4, 25, 693000, tzinfo=UTC)
 # Tokens are judged by the machine's clock, so they are long gone or good for centuries.
@@ -68,6 +68,43 @@ def test_an_operator_is_who_his_token_says(claims):
 def test_other_claims_open_nothing(claims):
     with pytest.raises(Unauthorized):
         Cognito().identify(incoming(claims=claims))
+
+
+@pytest.mark.parametrize(
+    ("groups", "tenants"),
+    [
+        (None, set()),
+        ("", set()),
+        ("12", {"12"}),
+        ("12,13", {"12", "13"}),
+        ("12, 13 ,", {"12", "13"}),
+        (["12", "13"], {"12", "13"}),
+        ("platform", {"platform", EVERY}),
+        ("12,platform", {"12", "platform", EVERY}),
+        ("*", set()),
+        ("*,12", {"12"}),
+        ("platforms", {"platforms"}),
+    ],
+)
+def test_the_tenants_of_an_operator_may_be_his_groups(groups, tenants):
+    claims = {"cognito:username": "ann", "token_use": "id", "cognito:groups": groups}
+
+    assert Cognito(every="platform").identify(incoming(claims=claims)) == Caller("ann", frozenset(tenants))
+    # Where tenants are operators, groups say nothing.
+    assert Cognito().identify(incoming(claims=claims)) == Caller("ann", frozenset({"ann"}))
+
+
+@pytest.mark.parametrize("claims", [{"cognito:groups": "platform"}, {**CLAIMS, "token_use": "access"}])
+def test_groups_alone_open_nothing(claims):
+    with pytest.raises(Unauthorized):
+        Cognito(every="platform").identify(incoming(claims=claims))
+
+
+def test_a_caller_may_name_his_tenants_or_every_one():
+    assert Caller("ann", frozenset({"12"})).may("12")
+    assert not Caller("ann", frozenset({"12"})).may("13")
+    assert not Caller("ann", frozenset()).may("")
+    assert Caller("ann", frozenset({EVERY})).may("13")
 
 
 def test_a_public_caller_is_an_address_that_may_name_no_tenant():
@@ -324,7 +361,7 @@ class PlainEnvelope:
     def fault(self, fault: Fault) -> Response:
         return Response(fault.status, json_text(fault.code))
 
-    def success_schema(self, result: dict[str, Any]) -> dict[str, Any]:
+    def success_schema(self, result: dict[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
         return result
 
     def fault_schema(self) -> dict[str, Any]:

@@ -62,8 +62,9 @@ def test_the_time_goes_on_after_a_failure():
         (1706421865693, NOW),
     ],
 )
-def test_a_time_from_milliseconds(millis, moment):
+def test_a_time_and_its_milliseconds(millis, moment):
     assert clock.from_millis(millis) == moment
+    assert clock.millis(moment) == millis
 
 
 @settings(deadline=None)
@@ -71,5 +72,6 @@ def test_a_time_from_milliseconds(millis, moment):
 def test_no_millisecond_is_lost(millis):
     moment = clock.from_millis(millis)
 
-    assert (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1) == millis
+    assert clock.millis(moment) == millis
+    assert clock.millis(moment.astimezone(timezone(timedelta(hours=-8)))) == millis
     assert moment.tzinfo is UTC

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from kernel.errors import Conflict, Fault, Flaw, Invalid, NotFound, TooLarge, TooMany, Unauthorized
+from kernel.errors import (
+    REQUIRED,
+    Conflict,
+    Denied,
+    Fault,
+    Flaw,
+    Invalid,
+    NotFound,
+    TooLarge,
+    TooMany,
+    Unauthorized,
+    Unreadable,
+)
 
 
 @pytest.mark.parametrize(
@@ -12,7 +24,9 @@ from kernel.errors import Conflict, Fault, Flaw, Invalid, NotFound, TooLarge, To
     [
         (Fault, 500, "fault"),
         (Invalid, 400, "invalid"),
+        (Unreadable, 400, "unreadable"),
         (Unauthorized, 401, "unauthorized"),
+        (Denied, 403, "denied"),
         (NotFound, 404, "not_found"),
         (Conflict, 409, "conflict"),
         (TooLarge, 413, "too_large"),
@@ -28,6 +42,7 @@ def test_a_fault_has_a_status_a_code_and_a_message(kind, status, code):
 
 def test_who_is_not_known_is_not_told_why():
     assert Unauthorized().message == "Unauthorized"
+    assert Denied().message == "Permission denied"
 
 
 @pytest.mark.parametrize(
@@ -66,3 +81,21 @@ def test_a_hundred_flaws_are_told_and_all_are_kept(count, more):
 
 def test_no_flaw_is_no_sentence():
     assert (Invalid([]).flaws, Invalid([]).message) == ([], "")
+
+
+@pytest.mark.parametrize(
+    ("flaws", "lacks"),
+    [
+        ([Flaw("a", REQUIRED)], True),
+        ([Flaw("a", "is bad"), Flaw("b", REQUIRED)], True),
+        ([Flaw("a", "is bad")], False),
+        ("All wrong", False),
+        ([], False),
+    ],
+)
+def test_what_is_missing_is_told_apart_from_what_is_wrong(flaws, lacks):
+    assert Invalid(flaws).lacks_something is lacks
+
+
+def test_what_cannot_be_read_is_invalid_too():
+    assert isinstance(Unreadable("The body is not UTF-8 text"), Invalid)

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from kernel import aws, clock, files, wire
 from kernel import settings as kernel_settings
-from kernel.files import PART_BYTES, File, FileRefused, Folder, Upload
+from kernel.files import PART_BYTES, File, FileExists, FileRefused, Folder, Upload
 from tests.layers.kernel.test_wire import Server, answers, closes, cuts
 
 if TYPE_CHECKING:
@@ -98,6 +98,15 @@ def test_what_is_stored_is_fetched(bucket):
     )
 
 
+def test_a_part_of_a_file_is_fetched(bucket):
+    files.put(IMAGES, "a.bin", b"0123456789", "application/octet-stream")
+
+    found = [files.get(IMAGES, "a.bin", span=span) for span in ((0, 1), (3, 7), (8, 100))]
+
+    assert [file and file.data for file in found] == [b"0", b"3456", b"89"]
+    assert files.get(IMAGES, "b.bin", span=(0, 1)) is None
+
+
 def test_a_file_may_be_empty_and_be_replaced(bucket):
     first = files.put(IMAGES, "a.png", b"", "image/png")
     assert files.get(IMAGES, "a.png") == File(b"", "image/png")
@@ -106,6 +115,17 @@ def test_a_file_may_be_empty_and_be_replaced(bucket):
 
     assert files.get(IMAGES, "a.png") == File(b"new", "image/jpeg")
     assert first != second
+
+
+def test_only_a_new_file_is_stored(bucket):
+    first = files.put(IMAGES, "a.png", b"first", "image/png", only_new=True)
+
+    with pytest.raises(FileExists, match=r"^s3\.PutObject: 412 PreconditionFailed$"):
+        files.put(IMAGES, "a.png", b"second", "image/png", only_new=True)
+
+    assert files.get(IMAGES, "a.png") == File(b"first", "image/png")
+    left = bucket.list_object_versions(Bucket="files")["Versions"]
+    assert [version["VersionId"] for version in left] == [first]
 
 
 def test_any_path_is_a_file_of_its_own(bucket):
@@ -206,6 +226,28 @@ def test_a_link_is_signed_as_botocore_signs_it(environment, path, seconds, token
     assert dict(parse_qsl(urlsplit(link).query)) == dict(parse_qsl(urlsplit(expected).query))
 
 
+def test_an_upload_link_takes_the_file(bucket):
+    link = files.upload_link(IMAGES, ODD, 4)
+
+    assert wire.send("PUT", link, {}, b"data").status == 200
+    assert files.get(IMAGES, ODD).data == b"data"
+
+
+def test_an_upload_link_is_signed_with_the_size_and_counts_as_a_store(environment, seen):
+    with clock.frozen(NOW):
+        link = files.upload_link(IMAGES, ODD, 4, seconds=60)
+
+    config = Config(signature_version="s3v4", s3={"addressing_style": "path"})
+    client = boto3.client("s3", region_name="us-east-1", endpoint_url=environment, config=config)
+    with patch.object(botocore.auth, "get_current_datetime", lambda: NOW):
+        wanted = {"Bucket": "files", "Key": f"images/chatbot/{ODD}", "ContentLength": 4}
+        expected = client.generate_presigned_url("put_object", Params=wanted, ExpiresIn=60)
+    client.close()
+    assert urlsplit(link)[:3] == urlsplit(expected)[:3]
+    assert dict(parse_qsl(urlsplit(link).query)) == dict(parse_qsl(urlsplit(expected).query))
+    assert [(call.action, call.payload) for call in seen] == [("PutObject", {"Key": f"images/chatbot/{ODD}"})]
+
+
 # ---- signatures
 
 
@@ -214,6 +256,7 @@ def test_a_link_is_signed_as_botocore_signs_it(environment, path, seconds, token
     ("does", "method", "query"),
     [
         (lambda: files.put(IMAGES, ODD, b"data", "image/png"), "PUT", ""),
+        (lambda: files.put(IMAGES, ODD, b"data", "image/png", only_new=True), "PUT", ""),
         (lambda: files.get(IMAGES, ODD), "GET", ""),
         (lambda: files.remove(IMAGES, ODD), "DELETE", ""),
         (lambda: files.remove(IMAGES, ODD, "v/1+="), "DELETE", "versionId=v%2F1%2B%3D"),
@@ -222,7 +265,7 @@ def test_a_link_is_signed_as_botocore_signs_it(environment, path, seconds, token
         (lambda: files.finish_upload(IMAGES, Upload(ODD, "u", ('"e"',))), "POST", "uploadId=u"),
         (lambda: files.abort_upload(IMAGES, Upload(ODD, "u")), "DELETE", "uploadId=u"),
     ],
-    ids=["put", "get", "remove", "remove version", "start", "part", "finish", "abort"],
+    ids=["put", "put new", "get", "remove", "remove version", "start", "part", "finish", "abort"],
 )
 def test_a_request_is_signed_as_botocore_signs_it(server, monkeypatch, token, does, method, query):
     if token:
@@ -236,7 +279,7 @@ def test_a_request_is_signed_as_botocore_signs_it(server, monkeypatch, token, do
     assert (verb, target.partition("?")[2]) == (method, query)
     headers = {name.lower(): value for name, value in request.headers.items()}
     moment = datetime.strptime(headers["x-amz-date"], "%Y%m%dT%H%M%SZ")
-    told = {name: headers[name] for name in ("content-type",) if name in headers}
+    told = {name: headers[name] for name in ("content-type", "if-none-match") if name in headers}
     again = AWSRequest(verb, server.url + target, headers=told, data=request.body)
     with patch.object(botocore.auth, "get_current_datetime", lambda: moment):
         botocore.auth.S3SigV4Auth(Credentials("testing", "testing", token), "s3", "us-east-1").add_auth(again)
@@ -391,6 +434,32 @@ def test_a_refusal_is_not_repeated(server, pauses, status, code):
 
     assert str(raised.value) == f"s3.DeleteObject: {status} {code}"
     assert (len(server.requests), pauses) == (1, [])
+
+
+def test_a_write_at_the_same_time_passes(server, pauses):
+    server.script = [refuses("ConditionalRequestConflict", 409), refuses("PreconditionFailed", 412)]
+
+    with pytest.raises(FileExists):
+        files.put(IMAGES, "a.png", b"x", "image/png", only_new=True)
+
+    assert [request.headers["If-None-Match"] for request in server.requests] == ["*", "*"]
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, "NoSuchKey"), (403, "AccessDenied"), (403, "NoSuchKey")])
+def test_a_file_that_may_be_missing_is(server, status, code):
+    server.script = [refuses(code, status)]
+
+    assert files.get(IMAGES, "a.png") is None
+
+
+@pytest.mark.parametrize("code", ["InvalidAccessKeyId", "RequestTimeTooSkewed", "SignatureDoesNotMatch", ""])
+def test_whoever_is_not_let_in_is_not_told_that_a_file_is_missing(server, pauses, code):
+    server.script = [refuses(code, 403)]
+
+    with pytest.raises(FileRefused, match=f"^s3.GetObject: 403 {code}$") as raised:
+        files.get(IMAGES, "a.png")
+
+    assert (raised.value.status, raised.value.code) == (403, code)
 
 
 def test_a_missing_bucket_is_no_missing_file_to_a_writer(bucket, monkeypatch):

@@ -8,7 +8,24 @@ import pytest
 from pynamodb.attributes import UnicodeAttribute
 
 from kernel.files import Folder
-from kernel.grants import append, decrypt, encrypt, fetch, read, remove, send, sign, sign_in, store, write
+from kernel.grants import (
+    append,
+    certify,
+    check_certificate,
+    decrypt,
+    encrypt,
+    enroll,
+    fetch,
+    read,
+    remove,
+    send,
+    set_passwords,
+    sign,
+    sign_in,
+    sms,
+    store,
+    write,
+)
 from kernel.queues import Queue
 from kernel.tables import Table
 
@@ -45,8 +62,13 @@ class ShopTable(Table):
         (remove(IMAGES), "remove(images)", "s3", ("DeleteObject",), IMAGES),
         (encrypt(), "encrypt()", "kms", ("Encrypt",), None),
         (decrypt(), "decrypt()", "kms", ("Decrypt",), None),
+        (certify(), "certify()", "kms", ("Sign",), None),
+        (check_certificate(), "check_certificate()", "kms", ("Verify",), None),
         (sign_in(), "sign_in()", "cognito-idp", ("AdminInitiateAuth",), None),
+        (enroll(), "enroll()", "cognito-idp", ("AdminCreateUser", "AdminSetUserPassword"), None),
+        (set_passwords(), "set_passwords()", "cognito-idp", ("AdminSetUserPassword",), None),
         (sign(), "sign()", "secretsmanager", ("GetSecretValue",), None),
+        (sms(), "sms()", "secretsmanager", ("GetSecretValue",), None),
     ],
 )
 def test_a_grant_names_its_actions_and_its_resource(grant, text, service, actions, resource):

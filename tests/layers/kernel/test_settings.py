@@ -34,7 +34,9 @@ def test_what_has_a_default_need_not_be_set():
         pool_client_id="",
         pool_issuer="",
         key_id="",
+        certificate_key_id="",
         signing_secret="",
+        sms_secret="",
         files_bucket="",
         public_url="",
         time_zone="+08:00",
@@ -42,6 +44,7 @@ def test_what_has_a_default_need_not_be_set():
         line_data_api_endpoint="https://api-data.line.me",
         messenger_api_endpoint="https://graph.facebook.com",
         wechat_api_endpoint="https://api.weixin.qq.com",
+        sms_api_endpoint="https://dysmsapi.aliyuncs.com",
         outbound_exceptions="",
     )
 

@@ -14,7 +14,8 @@ import pytest
 from kernel import aws, clock, wire
 from kernel import settings as kernel_settings
 from kernel.errors import TooMany, Unauthorized
-from kernel.sign_in import FAILURES_ALLOWED, WINDOW, SignInFailureTable, Tokens, sign_in
+from kernel.rates import RateTable
+from kernel.sign_in import FAILURES_ALLOWED, WINDOW, Tokens, UserExists, add_user, set_password, sign_in
 from kernel.tables import schema
 from tests.layers.kernel.test_wire import Server, answers
 
@@ -25,7 +26,7 @@ NOW = datetime(2024, 1, 28, 6, 4, 25, 693000, tzinfo=UTC)
 HERE = "192.0.2.1"
 RIGHT = "Right-1-password"
 WRONG = "Wrong-1-password"
-LATER = "Too many failed sign-ins; try again later"
+LATER = "Too many attempts; try again later"
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +58,10 @@ def store(pool: dict[str, str], environment: str, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv(name, value)
     kernel_settings.settings.cache_clear()
     client = client_of("dynamodb", environment)
-    client.create_table(TableName=SignInFailureTable.physical_name(), **schema(SignInFailureTable))
+    client.create_table(TableName=RateTable.physical_name(), **schema(RateTable))
     with clock.frozen(NOW):
         yield client
-    client.delete_table(TableName=SignInFailureTable.physical_name())
+    client.delete_table(TableName=RateTable.physical_name())
     client.close()
 
 
@@ -79,7 +80,7 @@ def asked() -> Iterator[list[str]]:
 
 
 def rows(client: Any) -> list[dict[str, Any]]:
-    return list(client.scan(TableName=SignInFailureTable.physical_name())["Items"])
+    return list(client.scan(TableName=RateTable.physical_name())["Items"])
 
 
 def fail(times: int, username: str = "0001", source_ip: str = HERE) -> None:
@@ -93,8 +94,8 @@ def seconds(moment: datetime) -> str:
 
 
 def test_failures_expire_by_themselves(environment):
-    assert SignInFailureTable.physical_name() == "citypass-test-chatbot-sign-in-failures"
-    assert SignInFailureTable.ttl_attribute() == "expires"
+    assert RateTable.physical_name() == "citypass-test-chatbot-rates"
+    assert RateTable.ttl_attribute() == "expires"
 
 
 def test_the_right_password_brings_the_tokens_of_the_pool(store):
@@ -124,8 +125,8 @@ def test_all_that_fails_is_refused_alike_and_counted(store, username, password):
     assert raised.value.message == "Unauthorized"
     assert rows(store) == [
         {
-            "who": {"S": hashlib.sha256(f"{username}\0{HERE}".encode()).hexdigest()},
-            "failures": {"N": "1"},
+            "who": {"S": hashlib.sha256(f"sign-in\0{username}\0{HERE}".encode()).hexdigest()},
+            "times": {"N": "1"},
             "expires": {"N": seconds(NOW + timedelta(minutes=15))},
         }
     ]
@@ -143,7 +144,7 @@ def test_the_sixth_is_refused_without_being_looked_at(store, asked):
 
     assert len(asked) == 5
     assert rows(store) == before
-    assert [row["failures"] for row in before] == [{"N": "5"}]
+    assert [row["times"] for row in before] == [{"N": "5"}]
 
 
 def test_the_fifth_may_still_be_right(store):
@@ -158,7 +159,7 @@ def test_a_success_forgets_the_failures(store):
     sign_in("0001", RIGHT, HERE)
     fail(4)
 
-    assert [row["failures"] for row in rows(store)] == [{"N": "4"}]
+    assert [row["times"] for row in rows(store)] == [{"N": "4"}]
 
 
 def test_nobody_is_locked_out_by_another_address_or_for_another_account(store):
@@ -166,7 +167,16 @@ def test_nobody_is_locked_out_by_another_address_or_for_another_account(store):
 
     assert isinstance(sign_in("0001", RIGHT, "192.0.2.2"), Tokens)
     assert isinstance(sign_in("0002", RIGHT, HERE), Tokens)
-    assert [row["failures"] for row in rows(store)] == [{"N": "5"}]
+    assert [row["times"] for row in rows(store)] == [{"N": "5"}]
+
+
+def test_without_an_address_an_account_is_locked_from_everywhere(store, asked):
+    fail(5, source_ip="")
+
+    with pytest.raises(TooMany):
+        sign_in("0001", RIGHT)
+    assert isinstance(sign_in("0002", RIGHT), Tokens)
+    assert len(asked) == 6
 
 
 def test_the_window_starts_with_the_first_failure(store):
@@ -174,7 +184,7 @@ def test_the_window_starts_with_the_first_failure(store):
     with clock.frozen(NOW + WINDOW - timedelta(minutes=1)):
         fail(1)
 
-    assert [(row["failures"]["N"], row["expires"]["N"]) for row in rows(store)] == [("2", seconds(NOW + WINDOW))]
+    assert [(row["times"]["N"], row["expires"]["N"]) for row in rows(store)] == [("2", seconds(NOW + WINDOW))]
 
 
 def test_attempts_that_are_made_together_are_counted_all_the_same(store, asked):
@@ -198,7 +208,7 @@ def test_attempts_that_are_made_together_are_counted_all_the_same(store, asked):
 
     assert outcomes == [TooMany, *[Unauthorized] * 5]
     assert len(asked) == 5
-    assert [row["failures"]["N"] for row in rows(store)] == ["5"]
+    assert [row["times"]["N"] for row in rows(store)] == ["5"]
 
 
 def test_after_the_window_counting_starts_anew(store):
@@ -209,7 +219,7 @@ def test_after_the_window_counting_starts_anew(store):
         sign_in("0001", RIGHT, HERE)
     with clock.frozen(ends):
         fail(1)
-        assert [(row["failures"]["N"], row["expires"]["N"]) for row in rows(store)] == [("1", seconds(ends + WINDOW))]
+        assert [(row["times"]["N"], row["expires"]["N"]) for row in rows(store)] == [("1", seconds(ends + WINDOW))]
 
 
 def test_after_the_window_the_right_password_opens(store):
@@ -246,7 +256,7 @@ def test_the_pool_is_asked_as_its_contract_says(server):
 
     assert targets(server) == ["UpdateItem", "AdminInitiateAuth", "DeleteItem"]
     assert server.requests[1].body == (
-        b'{"AuthFlow":"ADMIN_USER_PASSWORD_AUTH","UserPoolId":"the-pool","ClientId":"the-client",'
+        b'{"UserPoolId":"the-pool","AuthFlow":"ADMIN_USER_PASSWORD_AUTH","ClientId":"the-client",'
         b'"AuthParameters":{"USERNAME":"0001","PASSWORD":"Right-1-password"}}'
     )
 
@@ -282,8 +292,9 @@ def taken_back(server: Server) -> bool:
     """Whether the last call took the counted attempt back."""
     change = json.loads(server.requests[-1].body)
     assert targets(server) == ["UpdateItem", "AdminInitiateAuth", "UpdateItem"]
-    assert change["ExpressionAttributeNames"] == {"#0": "failures"}
-    assert change["ExpressionAttributeValues"] == {":0": {"N": "1"}}
+    assert change["ExpressionAttributeNames"] == {"#0": "times"}
+    assert change["ExpressionAttributeValues"] == {":0": {"N": "1"}, ":1": {"N": "0"}}
+    assert change["ConditionExpression"] == "#0 > :1"
     return bool(change["UpdateExpression"] == "SET #0 = #0 - :0")
 
 
@@ -316,4 +327,62 @@ def test_an_attempt_that_was_not_looked_at_is_not_counted(store, monkeypatch):
     with pytest.raises(aws.AwsError, match="ResourceNotFoundException"):
         sign_in("0001", RIGHT, HERE)
 
-    assert [row["failures"] for row in rows(store)] == [{"N": "1"}]
+    assert [row["times"] for row in rows(store)] == [{"N": "1"}]
+
+
+# ---- users
+
+
+@pytest.fixture
+def made(store: Any, environment: str, pool: dict[str, str]) -> Iterator[None]:
+    yield
+    cognito = client_of("cognito-idp", environment)
+    cognito.admin_delete_user(UserPoolId=pool["POOL_ID"], Username="made")
+    cognito.close()
+
+
+def test_a_user_who_is_made_may_sign_in_at_once(made):
+    add_user("made", RIGHT)
+
+    assert isinstance(sign_in("made", RIGHT, HERE), Tokens)
+
+
+def test_a_name_is_given_once(made):
+    add_user("made", RIGHT)
+
+    with pytest.raises(UserExists) as raised:
+        add_user("made", WRONG)
+
+    assert (raised.value.status, raised.value.code, raised.value.message) == (
+        409,
+        "user_exists",
+        "There is a user made already",
+    )
+    assert isinstance(sign_in("made", RIGHT, HERE), Tokens)
+
+
+def test_another_password_opens_and_the_old_one_no_more(made):
+    add_user("made", WRONG)
+
+    set_password("made", RIGHT)
+
+    assert isinstance(sign_in("made", RIGHT, HERE), Tokens)
+    fail(1, username="made")
+
+
+def test_users_are_made_without_a_message_to_them(server):
+    server.script[:] = [answers({}), answers({})]
+
+    add_user("made", RIGHT)
+
+    assert [json.loads(request.body) for request in server.requests] == [
+        {"UserPoolId": "the-pool", "Username": "made", "MessageAction": "SUPPRESS"},
+        {"UserPoolId": "the-pool", "Username": "made", "Password": RIGHT, "Permanent": True},
+    ]
+
+
+def test_what_else_the_pool_refuses_rises(server):
+    server.script[:] = [answers({"__type": "InvalidPasswordException", "message": "short"}, 400)]
+
+    with pytest.raises(aws.AwsError, match="InvalidPasswordException"):
+        set_password("made", "short")

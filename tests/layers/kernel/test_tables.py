@@ -42,6 +42,8 @@ from kernel.tables import (
     Table,
     UtcTime,
     Version,
+    WholeNumber,
+    changed,
     commit,
     create,
     existing_keys,
@@ -1097,3 +1099,53 @@ def test_a_single_write_in_the_way_of_a_transaction_is_tried_again(server, pause
     commit(Put(ticket(1)))
 
     assert len(server.requests) == 2
+
+
+# ---- counting
+
+
+def test_a_changed_row_comes_back_as_it_is_afterwards(store, calls):
+    key = TicketTable.key("E1", 1)
+
+    first = changed(Change(TicketTable, key, [TicketTable.seat.add(5), TicketTable.sold_at.set(NOW)]))
+    second = changed(Change(TicketTable, key, [TicketTable.seat.add(-2)], TicketTable.seat >= 2))
+
+    assert isinstance(first, TicketTable)
+    assert (first.seat, first.sold_at, second.seat, second.sold_at) == (5, NOW, 3, NOW)
+    assert [call.action for call in calls] == ["UpdateItem", "UpdateItem"]
+    assert values_of(TicketTable.find("E1", 1)) == values_of(second)
+
+
+def test_a_change_that_is_refused_brings_no_row(store):
+    commit(Put(ticket(1, seat=1)))
+    before = stored(store)
+
+    with pytest.raises(ConditionFailed) as raised:
+        changed(Change(TicketTable, TicketTable.key("E1", 1), [TicketTable.seat.add(-2)], TicketTable.seat >= 2))
+
+    assert raised.value.index == 0
+    assert stored(store) == before
+
+
+def test_another_refusal_of_a_change_rises(server, pauses):
+    server.script = [answers({"__type": "ResourceNotFoundException", "message": "no table"}, 400)]
+
+    with pytest.raises(aws.AwsError, match="ResourceNotFoundException"):
+        changed(Change(TicketTable, TicketTable.key("E1", 1), [TicketTable.seat.add(1)]))
+
+
+@pytest.mark.parametrize("number", [0, -1, 7919121420122, 2**53, -(10**37)])
+def test_whole_numbers_come_back_as_they_were(number):
+    text = WholeNumber().serialize(number)
+
+    assert text == str(number)
+    assert WholeNumber().deserialize(text) == number
+    assert type(WholeNumber().deserialize(text)) is int
+
+
+@pytest.mark.parametrize("value", [1.0, 1.5, "1", True, False, None])
+def test_nothing_else_is_a_whole_number(value):
+    with pytest.raises(TypeError) as raised:
+        WholeNumber().serialize(value)
+
+    assert str(raised.value) == f"{value!r} is no whole number"

@@ -17,6 +17,8 @@ from kernel.operations import Api
 from kernel.signed import seal, unseal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kernel.errors import Fault
     from kernel.tables import Item
 
@@ -60,7 +62,7 @@ class ChatbotEnvelope:
         message = "Unauthorized" if code == 401 else fault.message
         return Response(code, json_text({"ErrorCode": code, "ErrorMessage": message, "Result": None}))
 
-    def success_schema(self, result: dict[str, Any]) -> dict[str, Any]:
+    def success_schema(self, result: dict[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
         """Return the schema of a success."""
         schema = _schema({"const": 200}, {"const": "ok"}, result)
         if result == _REMARKED:
@@ -91,9 +93,9 @@ class BareEnvelope(ChatbotEnvelope):
         """Return the fault's code and message."""
         return _without_result(super().fault(fault))
 
-    def success_schema(self, result: dict[str, Any]) -> dict[str, Any]:
+    def success_schema(self, result: dict[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
         """Return the schema of a success."""
-        return _bare(super().success_schema(result))
+        return _bare(super().success_schema(result, definitions))
 
     def fault_schema(self) -> dict[str, Any]:
         """Return the schema of a fault."""

@@ -7,7 +7,6 @@ its step done. A file is never readable without its link; it is removed for good
 
 from __future__ import annotations
 
-import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ from kernel.queues import Message, Queue
 from kernel.running import current
 from kernel.settings import settings
 from kernel.signed import seal, unseal
+from kernel.spreadsheets import CSV
 from kernel.tables import Change, ConditionFailed, Delete, Item, commit, create
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from kernel.auth import Incoming
 
-CSV = "text/csv; charset=utf-8"
 EXPORTS = Queue("exports", visibility=890, batch=1)
 FILES = Folder("exports")
 # How long whoever asks writes himself, of the 29 seconds that the gateway waits, and how long a message is worked on.
@@ -45,25 +44,8 @@ _TICKET_SECONDS = 3600
 _LIFE = timedelta(days=8)
 _ASK_AGAIN = "5"
 _ATTEMPTS = 4
-# What a spreadsheet takes for the beginning of a formula (OWASP, CSV Injection).
-_FORMULA = frozenset("=+-@＝＋－＠\t\r\n\0")
-_UNSAFE = re.compile('[",\r\n]')
 
 Kind = Literal["getChatHistoryCsv", "getReportCsv", "getUserHistoryCsv", "getUserVariableCsv"]
-
-
-def cell(text: str) -> str:
-    """Return a text as a CSV cell (RFC 4180); one that a spreadsheet would run gets a leading quote."""
-    if text[:1] in _FORMULA:
-        text = f"'{text}"
-    if _UNSAFE.search(text):
-        return '"' + text.replace('"', '""') + '"'
-    return text
-
-
-def line(texts: Iterable[str]) -> str:
-    """Return texts as a CSV line with its LF."""
-    return ",".join(map(cell, texts)) + "\n"
 
 
 class Order(BaseModel):

@@ -18,6 +18,8 @@ from kernel.signed import seal, unseal
 from kernel.tables import Change, ConditionFailed, commit, create, existing_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kernel.auth import Incoming
 
 TOKEN_LIFE = timedelta(days=90)
@@ -42,7 +44,7 @@ class PartnerEnvelope:
             return Response(fault.status, json_text(fault.message))
         return Response(400, json_text("Already Exist" if isinstance(fault, AlreadyExists) else "Bad Request"))
 
-    def success_schema(self, result: dict[str, Any]) -> dict[str, Any]:
+    def success_schema(self, result: dict[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
         """Return the schema of an empty object."""
         return {"type": "object", "maxProperties": 0}
 

@@ -17,13 +17,14 @@ from pydantic import BeforeValidator, Field
 
 from chatbot import exports, times, variables
 from chatbot.api import AccountRequest, View
-from chatbot.exports import CSV, Order, Piece, cell, line
+from chatbot.exports import Order, Piece
 from chatbot.tables import ConversationTable, RecentlyActive, UserTable, VariableHistoryTable
 from chatbot.users import shown
 from chatbot.variable_history import plain_value
 from kernel.envelopes import Response
 from kernel.errors import Flaw, Invalid
 from kernel.operations import answer_size
+from kernel.spreadsheets import CSV, cell, line
 from kernel.tables import rows_of
 
 if TYPE_CHECKING:

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 
 
 _KEYS_SECONDS = 300
+# The tenant of those who may name every tenant.
+EVERY = "*"
 
 
 class Incoming(NamedTuple):
-    """A request before it is understood; header and query names in lower case."""
+    """A request before it is understood; header and query names in lower case, `route` as the operation declares it."""
 
     headers: Mapping[str, str]
     query: Mapping[str, str]
@@ -35,6 +37,7 @@ class Incoming(NamedTuple):
     body: bytes
     claims: Mapping[str, Any]
     source_ip: str
+    route: str = ""
 
 
 class Caller(NamedTuple):
@@ -42,6 +45,10 @@ class Caller(NamedTuple):
 
     id: str
     tenants: frozenset[str]
+
+    def may(self, tenant: str) -> bool:
+        """Tell whether the caller may name this tenant."""
+        return tenant in self.tenants or EVERY in self.tenants
 
 
 class PartnerKeyTable(Table):
@@ -62,14 +69,23 @@ class PartnerKeyTable(Table):
 
 @dataclass(frozen=True)
 class Cognito:
-    """A Bearer id_token, checked by the gateway's authorizer."""
+    """A Bearer id_token, checked by the gateway's authorizer.
 
+    Operators are their own tenant; with `every` set, their tenants are their groups in the pool instead, and members
+    of the group of that name may name every tenant.
+    """
+
+    every: str = ""
     name: ClassVar[str] = "cognito"
     uses: ClassVar[tuple[Grant, ...]] = ()
 
     def identify(self, incoming: Incoming) -> Caller:
         """Return the operator whose token the gateway accepted."""
-        return _operator(incoming.claims)
+        operator = _operator(incoming.claims)
+        if not self.every:
+            return operator
+        groups = _groups(incoming.claims)
+        return Caller(operator.id, groups - {EVERY} | ({EVERY} if self.every in groups else frozenset()))
 
 
 @dataclass(frozen=True)
@@ -120,10 +136,14 @@ class Signature:
 
 @dataclass(frozen=True)
 class Token:
-    """A token of ours inside the request; `check` returns what it says, or raises Unauthorized."""
+    """A token of ours inside the request; `check` returns what it says, or raises Unauthorized.
+
+    `header` is where callers may put it, when that is the same for all operations.
+    """
 
     check: Callable[[Incoming], Any]
     uses: tuple[Grant, ...] = ()
+    header: str = ""
     name: ClassVar[str] = "token"
 
     def identify(self, incoming: Incoming) -> Any:
@@ -140,6 +160,13 @@ def _operator(claims: Mapping[str, Any]) -> Caller:
     if not name or claims.get("token_use", "id") != "id":
         raise Unauthorized
     return Caller(str(name), frozenset({str(name)}))
+
+
+def _groups(claims: Mapping[str, Any]) -> frozenset[str]:
+    """Return the groups as API Gateway writes a claim that is a list: with commas between them."""
+    said = claims.get("cognito:groups") or ""
+    listed = said if isinstance(said, list) else str(said).split(",")
+    return frozenset(name.strip() for name in listed) - {""}
 
 
 def verified_claims(token: str) -> Mapping[str, Any]:

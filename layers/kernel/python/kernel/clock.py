@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _frozen: list[datetime] = []
 
 
@@ -28,6 +29,12 @@ def frozen(moment: datetime) -> Iterator[None]:
         _frozen.pop()
 
 
-def from_millis(millis: int) -> datetime:
-    """Return the time `millis` milliseconds after the epoch, in UTC."""
-    return datetime.fromtimestamp(millis // 1000, UTC).replace(microsecond=millis % 1000 * 1000)
+def millis(moment: datetime) -> int:
+    """Return the milliseconds of a time since the epoch."""
+    # In whole numbers: the float of `timestamp()` is a millisecond short for one time in 170.
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def from_millis(number: int) -> datetime:
+    """Return the time so many milliseconds after the epoch, in UTC."""
+    return datetime.fromtimestamp(number // 1000, UTC).replace(microsecond=number % 1000 * 1000)

@@ -31,8 +31,8 @@ class Envelope(Protocol):
     def fault(self, fault: Fault) -> Response:
         """Wrap a fault."""
 
-    def success_schema(self, result: dict[str, Any]) -> dict[str, Any]:
-        """Return the JSON schema of a success around the schema of its result."""
+    def success_schema(self, result: dict[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the JSON schema of a success around the schema of its result, which refers to `definitions`."""
 
     def fault_schema(self) -> dict[str, Any]:
         """Return the JSON schema of a fault."""

@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+REQUIRED = "is required"
+
+
 class Flaw(NamedTuple):
     """One thing wrong with the input: where (`nodes[3].title`, '' for the whole) and what."""
 
@@ -42,6 +45,17 @@ class Invalid(Fault):
         more = len(self.flaws) - self.SHOWN
         super().__init__(f"{text}; and {more} more" if more > 0 else text)
 
+    @property
+    def lacks_something(self) -> bool:
+        """Whether something that is required is not there."""
+        return any(flaw.message == REQUIRED for flaw in self.flaws)
+
+
+class Unreadable(Invalid):
+    """The request cannot even be read: broken JSON, a form that is none."""
+
+    code = "unreadable"
+
 
 class Unauthorized(Fault):
     """The caller did not prove who he is, or is not the one the request names."""
@@ -50,6 +64,16 @@ class Unauthorized(Fault):
     code = "unauthorized"
 
     def __init__(self, message: str = "Unauthorized") -> None:
+        super().__init__(message)
+
+
+class Denied(Fault):
+    """The caller is known, but this is not his to do or to see."""
+
+    status = 403
+    code = "denied"
+
+    def __init__(self, message: str = "Permission denied") -> None:
         super().__init__(message)
 
 

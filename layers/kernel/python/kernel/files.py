@@ -25,6 +25,9 @@ LINK_SECONDS = 3600
 # S3 takes no smaller part but the last.
 PART_BYTES = 5 * 1024 * 1024
 _ATTEMPTS = 4
+_MAY_BE_MISSING = ("AccessDenied", "NoSuchKey")
+# Another write of the same file was going on at the same time.
+_OVERTAKEN = "ConditionalRequestConflict"
 _TIMEOUT = 20.0
 _UNSIGNED = "UNSIGNED-PAYLOAD"
 _NOTHING = hashlib.sha256(b"").hexdigest()
@@ -53,26 +56,37 @@ class File(NamedTuple):
 
 
 class FileRefused(RuntimeError):
-    """The store did not do what was asked; `status` is its answer's."""
+    """The store did not do what was asked; `status` and `code` are its answer's."""
 
     def __init__(self, action: str, status: int, code: str) -> None:
         super().__init__(f"s3.{action}: {status} {code}")
-        self.status = status
+        self.status, self.code = status, code
 
 
-def put(folder: Folder, path: str, data: bytes, content_type: str) -> str:
-    """Store a file and return its version."""
-    reply = _call("PutObject", "PUT", folder.key(path), {}, data, {"content-type": content_type})
+class FileExists(FileRefused):
+    """There is a file already where only a new one was to be stored."""
+
+
+def put(folder: Folder, path: str, data: bytes, content_type: str, *, only_new: bool = False) -> str:
+    """Store a file and return its version; with `only_new` raises FileExists when there is one, whatever it holds.
+
+    That one may be of this very call, whose first answer was lost: who has to know compares what it holds.
+    """
+    headers = {"content-type": content_type}
+    if only_new:
+        headers["if-none-match"] = "*"
+    reply = _call("PutObject", "PUT", folder.key(path), {}, data, headers)
     return reply.headers.get("x-amz-version-id") or ""
 
 
-def get(folder: Folder, path: str) -> File | None:
-    """Return a file, None when there is none."""
+def get(folder: Folder, path: str, *, span: tuple[int, int] | None = None) -> File | None:
+    """Return a file, None when there is none; with `span` only its bytes from the first to before the second."""
+    headers = {"range": f"bytes={span[0]}-{span[1] - 1}"} if span else {}
     try:
-        reply = _call("GetObject", "GET", folder.key(path), {})
+        reply = _call("GetObject", "GET", folder.key(path), {}, headers=headers)
     except FileRefused as problem:
         # Who may not list the bucket is not told that a file is missing.
-        if problem.status in (403, 404):
+        if problem.status == 404 or (problem.status == 403 and problem.code in _MAY_BE_MISSING):
             return None
         raise
     return File(reply.body, reply.headers.get("content-type") or "application/octet-stream")
@@ -90,8 +104,18 @@ def link(folder: Folder, path: str, *, seconds: int = LINK_SECONDS) -> str:
     observers see it all the same, because whoever follows it does so by the function's right.
     """
     _noted("GetObject", folder.key(path))
-    url, resource = _place(folder.key(path))
-    parts = urlsplit(url)
+    return _presigned("GET", folder.key(path), {}, seconds)
+
+
+def upload_link(folder: Folder, path: str, size: int, *, seconds: int = LINK_SECONDS) -> str:
+    """Return a link to which anybody may PUT the file for so many seconds, with exactly so many bytes."""
+    _noted("PutObject", folder.key(path))
+    return _presigned("PUT", folder.key(path), {"content-length": str(size)}, seconds)
+
+
+def _presigned(method: str, key: str, headers: dict[str, str], seconds: int) -> str:
+    url, resource = _place(key)
+    headers = {**headers, "host": urlsplit(url).netloc}
     stamp = clock.now().strftime("%Y%m%dT%H%M%SZ")
     scope = f"{stamp[:8]}/{settings().region}/s3/aws4_request"
     query = {
@@ -99,12 +123,12 @@ def link(folder: Folder, path: str, *, seconds: int = LINK_SECONDS) -> str:
         "X-Amz-Credential": f"{os.environ['AWS_ACCESS_KEY_ID']}/{scope}",
         "X-Amz-Date": stamp,
         "X-Amz-Expires": str(seconds),
-        "X-Amz-SignedHeaders": "host",
+        "X-Amz-SignedHeaders": ";".join(sorted(headers)),
     }
     if token := os.environ.get("AWS_SESSION_TOKEN"):
         query["X-Amz-Security-Token"] = token
     text = _query(query)
-    signature = aws.signed("GET", resource, text, {"host": parts.netloc}, _UNSIGNED, stamp, scope)
+    signature = aws.signed(method, resource, text, headers, _UNSIGNED, stamp, scope)
     return f"{url}?{text}&X-Amz-Signature={signature}"
 
 
@@ -187,14 +211,13 @@ def _call(
             if attempt == _ATTEMPTS:
                 raise
         else:
-            if reply.status < 500 and reply.status != 429:
+            code = _element(reply.body, "Code") if reply.status >= 300 else ""
+            passes = reply.status >= 500 or reply.status == 429 or code == _OVERTAKEN
+            if not passes or attempt == _ATTEMPTS:
                 _noted(action, key)
                 if reply.status >= 300:
-                    raise FileRefused(action, reply.status, _element(reply.body, "Code"))
+                    raise (FileExists if reply.status == 412 else FileRefused)(action, reply.status, code)
                 return reply
-            if attempt == _ATTEMPTS:
-                _noted(action, key)
-                raise FileRefused(action, reply.status, _element(reply.body, "Code"))
         time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311  jitter, not a secret
     raise AssertionError("the last attempt answers or raises")
 

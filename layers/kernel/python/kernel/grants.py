@@ -74,11 +74,36 @@ def decrypt() -> Grant:
     return Grant("decrypt", "kms", ("Decrypt",), None)
 
 
+def certify() -> Grant:
+    """Sign certificates with the system's certificate key."""
+    return Grant("certify", "kms", ("Sign",), None)
+
+
+def check_certificate() -> Grant:
+    """Check signatures of the system's certificate key."""
+    return Grant("check_certificate", "kms", ("Verify",), None)
+
+
 def sign_in() -> Grant:
     """Check a password with the system's user pool."""
     return Grant("sign_in", "cognito-idp", ("AdminInitiateAuth",), None)
 
 
+def enroll() -> Grant:
+    """Make users of the system's user pool and set their passwords."""
+    return Grant("enroll", "cognito-idp", ("AdminCreateUser", "AdminSetUserPassword"), None)
+
+
+def set_passwords() -> Grant:
+    """Set passwords of the system's users, and make none."""
+    return Grant("set_passwords", "cognito-idp", ("AdminSetUserPassword",), None)
+
+
 def sign() -> Grant:
     """Read the secret that signs cursors and tokens."""
     return Grant("sign", "secretsmanager", ("GetSecretValue",), None)
+
+
+def sms() -> Grant:
+    """Read the secret that sends SMS in the system's name."""
+    return Grant("sms", "secretsmanager", ("GetSecretValue",), None)

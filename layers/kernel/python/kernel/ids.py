@@ -5,29 +5,23 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from kernel import clock
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _GREGORIAN_TO_UNIX_100NS = 0x01B21DD213814000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _millis(moment: datetime | None) -> int:
-    # In whole numbers: the float of `timestamp()` is a millisecond short for one time in 170.
-    return ((moment or clock.now()) - _EPOCH) // timedelta(milliseconds=1)
 
 
 def ordered_id(moment: datetime | None = None) -> str:
     """Return a new id whose text order is its time order: 10 characters of time, 16 of chance (ULID layout)."""
-    number = _millis(moment) << 80 | int.from_bytes(os.urandom(10), "big")
+    number = clock.millis(moment or clock.now()) << 80 | int.from_bytes(os.urandom(10), "big")
     return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
 
 
 def uuid1(moment: datetime | None = None) -> str:
     """Return a version-1 UUID of the time; node and sequence are random, so no machine address leaks."""
-    ticks = _millis(moment) * 10_000 + secrets.randbelow(10_000)
+    ticks = clock.millis(moment or clock.now()) * 10_000 + secrets.randbelow(10_000)
     ticks += _GREGORIAN_TO_UNIX_100NS
     sequence = secrets.randbits(14)
     # RFC 4122 section 4.5: a random node carries the multicast bit, so it is never a real address.

@@ -12,25 +12,30 @@ from __future__ import annotations
 import base64
 import inspect
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, cast, get_type_hints, runtime_checkable
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from kernel.auth import Auth, Cognito, Incoming, PartnerKey, Public
+from kernel.auth import Auth, Caller, Cognito, Incoming, PartnerKey, Public
+from kernel.bodies import is_form, spread_fields
 from kernel.envelopes import Envelope, Response
-from kernel.errors import Fault, Flaw, Invalid, TooLarge, Unauthorized
-from kernel.running import Running, logger
+from kernel.errors import REQUIRED, Denied, Fault, Flaw, Invalid, TooLarge, Unauthorized, Unreadable
+from kernel.running import Running, current, logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from kernel.grants import Grant
 
 BODY_LIMIT = 128 * 1024
 # Lambda answers with at most 6 MB; what the gateway would make of more is no envelope.
 ANSWER_LIMIT = 6_200_000
+
+
+Declared = Callable[[Callable[..., Any]], "Operation"]
 
 
 class IncompleteDeclaration(TypeError):
@@ -55,14 +60,20 @@ class Api:
         envelope: Envelope,
         auth: Auth,
         tenant: str,
+        spread: bool = False,
         memory: int = 512,
         timeout: int = 10,
     ) -> None:
-        """Declare a system; `tenant` is the body field (as the contract spells it) that names the tenant."""
+        """Declare a system.
+
+        `tenant` is the body field (as the contract spells it) or the variable of the path that names the tenant. With
+        `spread` parameters may come as JSON, as a form of either kind and in the query, where the body wins.
+        """
         self.system = system
         self.envelope = envelope
         self.auth = auth
         self.tenant = tenant
+        self.spread = spread
         self.memory = memory
         self.timeout = timeout
 
@@ -78,18 +89,68 @@ class Api:
         timeout: int | None = None,
         produces: str = "application/json",
         envelope: Envelope | None = None,
-    ) -> Callable[[Callable[..., Any]], Operation]:
+    ) -> Declared:
         """Declare a POST operation.
 
         `also` names further paths that lead here; `produces` the media type when the function returns a `Response`;
         `envelope` is for the one that looks different from the rest.
         """
+        return self._declare(
+            "POST",
+            path,
+            uses,
+            auth=auth,
+            also=also,
+            body_limit=body_limit,
+            memory=memory,
+            timeout=timeout,
+            produces=produces,
+            envelope=envelope,
+        )
 
+    def get(
+        self,
+        path: str,
+        *,
+        uses: Iterable[Grant] = (),
+        auth: Auth | None = None,
+        produces: str = "application/json",
+        envelope: Envelope | None = None,
+    ) -> Declared:
+        """Declare a GET operation; `{name}` in the path and parameters of the query are the function's arguments."""
+        return self._declare("GET", path, uses, auth=auth, produces=produces, envelope=envelope)
+
+    def put(
+        self, path: str, *, uses: Iterable[Grant] = (), auth: Auth | None = None, envelope: Envelope | None = None
+    ) -> Declared:
+        """Declare a PUT operation: the whole of something, such as its state, is set."""
+        return self._declare("PUT", path, uses, auth=auth, envelope=envelope)
+
+    def patch(
+        self, path: str, *, uses: Iterable[Grant] = (), auth: Auth | None = None, envelope: Envelope | None = None
+    ) -> Declared:
+        """Declare a PATCH operation: what the body names is changed, the rest stays."""
+        return self._declare("PATCH", path, uses, auth=auth, envelope=envelope)
+
+    def _declare(
+        self,
+        verb: str,
+        path: str,
+        uses: Iterable[Grant],
+        *,
+        auth: Auth | None,
+        also: Iterable[str] = (),
+        body_limit: int = BODY_LIMIT,
+        memory: int | None = None,
+        timeout: int | None = None,
+        produces: str = "application/json",
+        envelope: Envelope | None = None,
+    ) -> Declared:
         def declare(function: Callable[..., Any]) -> Operation:
             return Operation(
                 function,
                 api=self,
-                verb="POST",
+                verb=verb,
                 path=path,
                 also=tuple(also),
                 uses=tuple(uses),
@@ -99,34 +160,6 @@ class Api:
                 timeout=timeout or self.timeout,
                 produces=produces,
                 envelope=envelope or self.envelope,
-            )
-
-        return declare
-
-    def get(
-        self,
-        path: str,
-        *,
-        uses: Iterable[Grant] = (),
-        auth: Auth | None = None,
-        produces: str = "application/json",
-    ) -> Callable[[Callable[..., Any]], Operation]:
-        """Declare a GET operation; `{name}` in the path and parameters of the query are the function's arguments."""
-
-        def declare(function: Callable[..., Any]) -> Operation:
-            return Operation(
-                function,
-                api=self,
-                verb="GET",
-                path=path,
-                also=(),
-                uses=tuple(uses),
-                auth=auth or self.auth,
-                body_limit=BODY_LIMIT,
-                memory=self.memory,
-                timeout=self.timeout,
-                produces=produces,
-                envelope=self.envelope,
             )
 
         return declare
@@ -196,10 +229,13 @@ class Operation:
         for path in self.paths:
             if not path_is_plain(path):
                 raise IncompleteDeclaration(f"{self.name}: {path!r} is no route")
-        if isinstance(self.auth, Cognito | PartnerKey):
-            fields = self.body.model_fields.values() if self.body else ()
-            if self.api.tenant not in {field.alias for field in fields}:
-                raise IncompleteDeclaration(f"{self.name}: its body does not name the tenant ({self.api.tenant})")
+        fields = self.body.model_fields.items() if self.body else ()
+        self._tenant_field = next((name for name, field in fields if field.alias == self.api.tenant), "")
+        named = self._tenant_field or f"{{{self.api.tenant}}}" in self.path
+        if isinstance(self.auth, Cognito | PartnerKey) and not (named or self.wants_caller):
+            raise IncompleteDeclaration(
+                f"{self.name}: neither names the tenant ({self.api.tenant}) nor looks at its caller"
+            )
 
     def __call__(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
         """Answer one API Gateway proxy event; every fault leaves in the system's envelope."""
@@ -223,19 +259,18 @@ class Operation:
         }
 
     def _answer(self, event: dict[str, Any], running: Running) -> Response:
-        incoming = _incoming(event)
+        incoming = _incoming(event, self.path)
         if len(incoming.body) > self.body_limit:
             raise TooLarge(f"The body is larger than {self.body_limit} bytes")
         caller = self.auth.identify(incoming)
         running.actor = getattr(caller, "id", "")
+        running.tenant = getattr(caller, "tenant", "")
         arguments: dict[str, Any] = {"caller": caller} if self.wants_caller else {}
         arguments |= self._scalar_arguments(incoming)
-        if self.body is not None:
-            body = _parse(self.body, incoming)
-            if isinstance(self.auth, Cognito | PartnerKey):
-                running.tenant = self._tenant(body)
-                if running.tenant not in caller.tenants:
-                    raise Unauthorized
+        body = None if self.body is None else _parse(self.body, incoming, spread=self.api.spread)
+        if isinstance(self.auth, Cognito | PartnerKey):
+            self._check_caller(caller, body, incoming)
+        if body is not None:
             if self._admits:
                 cast("Admitted", body).admit()
             arguments[self.body_name] = body
@@ -246,9 +281,14 @@ class Operation:
             raise Invalid("The answer is larger than 6 MB; ask for less")
         return response
 
-    def _tenant(self, body: BaseModel) -> str:
-        name = next(name for name, field in type(body).model_fields.items() if field.alias == self.api.tenant)
-        return str(getattr(body, name))
+    def _check_caller(self, caller: Caller, body: BaseModel | None, incoming: Incoming) -> None:
+        """Refuse a caller who names somebody else's tenant; an operation that names none looks at him itself."""
+        tenant = getattr(body, self._tenant_field) if self._tenant_field else incoming.path.get(self.api.tenant)
+        if tenant is None:
+            return
+        current().tenant = str(tenant)
+        if not caller.may(str(tenant)):
+            raise Denied if isinstance(self.auth, Cognito) and self.auth.every else Unauthorized
 
     def _scalar_arguments(self, incoming: Incoming) -> dict[str, Any]:
         values: dict[str, Any] = {}
@@ -263,7 +303,7 @@ class Operation:
             try:
                 values[name] = adapter.validate_python(given)
             except ValidationError as problem:
-                flaws += [Flaw(name, "is required" if given is None else flaw.message) for flaw in flaws_of(problem)]
+                flaws += [Flaw(name, REQUIRED if given is None else flaw.message) for flaw in flaws_of(problem)]
         if flaws:
             raise Invalid(flaws)
         return values
@@ -289,7 +329,7 @@ def path_is_plain(path: str) -> bool:
     return path.startswith("/") and "?" not in path and not path.endswith("/")
 
 
-def _incoming(event: Mapping[str, Any]) -> Incoming:
+def _incoming(event: Mapping[str, Any], route: str) -> Incoming:
     body = event.get("body") or ""
     context = event.get("requestContext") or {}
     return Incoming(
@@ -299,18 +339,16 @@ def _incoming(event: Mapping[str, Any]) -> Incoming:
         body=base64.b64decode(body) if event.get("isBase64Encoded") else body.encode(),
         claims=(context.get("authorizer") or {}).get("claims") or {},
         source_ip=(context.get("identity") or {}).get("sourceIp") or "",
+        route=route,
     )
 
 
-def _is_form(incoming: Incoming) -> bool:
-    # curl calls everything a form that it is not told about; no form starts with a brace.
-    form = incoming.headers.get("content-type", "").lower().startswith("application/x-www-form-urlencoded")
-    return form and not incoming.body.lstrip().startswith(b"{")
-
-
-def _parse(model: type[BaseModel], incoming: Incoming) -> BaseModel:
+def _parse(model: type[BaseModel], incoming: Incoming, *, spread: bool) -> BaseModel:
     try:
-        if _is_form(incoming):
+        if spread:
+            names = [field.alias or name for name, field in model.model_fields.items()]
+            return model.model_validate(spread_fields(incoming, names))
+        if is_form(incoming):
             return model.model_validate(dict(parse_qsl(incoming.body.decode(), keep_blank_values=True)))
         if b"NaN" in incoming.body or b"Infinity" in incoming.body:
             # pydantic takes these for numbers, but JSON has none such, and they could not be given back.
@@ -319,9 +357,9 @@ def _parse(model: type[BaseModel], incoming: Incoming) -> BaseModel:
     except ValidationError as problem:
         raise Invalid(flaws_of(problem)) from None
     except UnicodeDecodeError:
-        raise Invalid("The body is not UTF-8 text") from None
+        raise Unreadable("The body is not UTF-8 text") from None
     except ValueError:
-        raise Invalid("The body is not valid JSON") from None
+        raise Unreadable("The body is not valid JSON") from None
 
 
 def flaws_of(problem: ValidationError) -> list[Flaw]:
@@ -337,7 +375,7 @@ def flaws_of(problem: ValidationError) -> list[Flaw]:
         elif kind in ("model_type", "model_attributes_type", "dict_type"):
             flaws.append(Flaw(path, "must be an object" if path else "The body must be a JSON object"))
         elif kind == "missing":
-            flaws.append(Flaw(path, "is required"))
+            flaws.append(Flaw(path, REQUIRED))
         elif kind == "string_pattern_mismatch":
             flaws.append(Flaw(path, "has characters or a form that is not allowed here"))
         else:
@@ -354,11 +392,12 @@ def public(operation: Operation) -> bool:
     return isinstance(operation.auth, Public)
 
 
-def event_of(operation: Operation, body: Any, *, caller: str = "") -> dict[str, Any]:
+def event_of(operation: Operation, body: Any, *, caller: str = "", groups: Iterable[str] = ()) -> dict[str, Any]:
     """Return the proxy event that the gateway would make of a call; for local calls, benchmarks and tests."""
     context: dict[str, Any] = {"requestId": "local", "identity": {"sourceIp": "127.0.0.1"}}
     if caller:
-        context["authorizer"] = {"claims": {"cognito:username": caller, "token_use": "id"}}
+        claims = {"cognito:username": caller, "token_use": "id"}
+        context["authorizer"] = {"claims": claims | ({"cognito:groups": ",".join(groups)} if groups else {})}
     return {
         "httpMethod": operation.verb,
         "path": operation.path,

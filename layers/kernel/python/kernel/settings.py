@@ -21,7 +21,9 @@ class Settings:
     pool_client_id: str = ""
     pool_issuer: str = ""
     key_id: str = ""
+    certificate_key_id: str = ""
     signing_secret: str = ""
+    sms_secret: str = ""
     files_bucket: str = ""
     public_url: str = ""
     time_zone: str = "+08:00"
@@ -29,6 +31,7 @@ class Settings:
     line_data_api_endpoint: str = "https://api-data.line.me"
     messenger_api_endpoint: str = "https://graph.facebook.com"
     wechat_api_endpoint: str = "https://api.weixin.qq.com"
+    sms_api_endpoint: str = "https://dysmsapi.aliyuncs.com"
     # Comma separated host:port that tenants may name although private: local stacks and tests, never a real stage.
     outbound_exceptions: str = ""
 

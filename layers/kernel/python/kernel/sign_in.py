@@ -1,23 +1,17 @@
-"""Sign-in with a password at the system's user pool, slowed down after repeated failures."""
+"""Sign-in with a password at the system's user pool, slowed down after repeated failures; making its users."""
 
 from __future__ import annotations
 
-import hashlib
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
-from pynamodb.attributes import NumberAttribute, TTLAttribute, UnicodeAttribute
-
-from kernel import aws, clock
-from kernel.errors import TooMany, Unauthorized
+from kernel import aws, rates
+from kernel.errors import Conflict, TooMany, Unauthorized
 from kernel.settings import settings
-from kernel.tables import Change, ConditionFailed, Delete, Table, commit
-
-if TYPE_CHECKING:
-    from kernel.tables import Item
 
 FAILURES_ALLOWED = 5
 WINDOW = timedelta(minutes=15)
+_WHAT = "sign-in"
 _REFUSED = {
     "NotAuthorizedException",
     "UserNotFoundException",
@@ -36,37 +30,32 @@ class Tokens(NamedTuple):
     expires_in: int
 
 
-class SignInFailureTable(Table):
-    """Failed sign-ins of one account from one address, forgotten after the window."""
+class UserExists(Conflict):
+    """The pool has a user of this name already."""
 
-    name: ClassVar[str] = "sign-in-failures"
-    who = UnicodeAttribute(hash_key=True)
-    failures = NumberAttribute()
-    expires = TTLAttribute()
+    code = "user_exists"
 
 
-def sign_in(username: str, password: str, source_ip: str) -> Tokens:
+def sign_in(username: str, password: str, source_ip: str = "") -> Tokens:
     """Check a password; unknown account and wrong password are refused alike, the sixth failure in 15 minutes too.
 
-    The count is per account and address, so that nobody can lock an operator out from elsewhere.
+    Failures count per account and address, so that nobody can lock an operator out from elsewhere; without an address
+    they count per account, wherever they come from.
     """
-    key = SignInFailureTable.key(hashlib.sha256(f"{username}\0{source_ip}".encode()).hexdigest())
-    _count_attempt(key)
+    who = f"{username}\0{source_ip}"
+    # Counted before it is tried, so that attempts made together are counted all the same.
+    rates.count(_WHAT, who, limit=FAILURES_ALLOWED, window=WINDOW)
     try:
-        answer = aws.call(
-            "cognito-idp",
+        answer = _pool(
             "AdminInitiateAuth",
-            {
-                "AuthFlow": "ADMIN_USER_PASSWORD_AUTH",
-                "UserPoolId": settings().pool_id,
-                "ClientId": settings().pool_client_id,
-                "AuthParameters": {"USERNAME": username, "PASSWORD": password},
-            },
+            AuthFlow="ADMIN_USER_PASSWORD_AUTH",
+            ClientId=settings().pool_client_id,
+            AuthParameters={"USERNAME": username, "PASSWORD": password},
         )
     except aws.AwsError as error:
         if error.code not in _REFUSED:
             # Nobody was refused, so nothing counts against the account.
-            commit(Change(SignInFailureTable, key, [SignInFailureTable.failures.set(SignInFailureTable.failures - 1)]))
+            rates.take_back(_WHAT, who)
             if error.code in ("TooManyRequestsException", "LimitExceededException"):
                 raise TooMany("Too many sign-ins; try again later") from None
             raise
@@ -74,24 +63,30 @@ def sign_in(username: str, password: str, source_ip: str) -> Tokens:
     result = answer.get("AuthenticationResult")
     if not result:
         raise Unauthorized
-    commit(Delete(SignInFailureTable, key))
+    rates.forget(_WHAT, who)
     return Tokens(result["IdToken"], result["AccessToken"], result.get("RefreshToken", ""), int(result["ExpiresIn"]))
 
 
-def _count_attempt(key: Item) -> None:
-    """Count an attempt as failed before it is made, so that attempts made together are counted all the same."""
-    now = clock.now()
-    failures, expires = SignInFailureTable.failures, SignInFailureTable.expires
-    first = [failures.set(1), expires.set(now + WINDOW)]
-    # DynamoDB removes expired rows late, so the time is compared here.
-    forgotten = failures.does_not_exist() | (expires <= now)
+def forget_failures(username: str) -> None:
+    """Count the failed sign-ins of an account anew, where they count wherever they come from."""
+    rates.forget(_WHAT, f"{username}\0")
+
+
+def add_user(username: str, password: str) -> None:
+    """Make a user of the pool who may sign in at once; one of that name raises UserExists."""
     try:
-        commit(Change(SignInFailureTable, key, first, forgotten))
-        return
-    except ConditionFailed:
-        pass
-    allowed = (failures < FAILURES_ALLOWED) & (expires > now)
-    try:
-        commit(Change(SignInFailureTable, key, [failures.set(failures + 1)], allowed))
-    except ConditionFailed:
-        raise TooMany("Too many failed sign-ins; try again later") from None
+        _pool("AdminCreateUser", Username=username, MessageAction="SUPPRESS")
+    except aws.AwsError as error:
+        if error.code == "UsernameExistsException":
+            raise UserExists(f"There is a user {username} already") from None
+        raise
+    set_password(username, password)
+
+
+def set_password(username: str, password: str) -> None:
+    """Give a user of the pool another password."""
+    _pool("AdminSetUserPassword", Username=username, Password=password, Permanent=True)
+
+
+def _pool(action: str, **request: Any) -> dict[str, Any]:
+    return aws.call("cognito-idp", action, {"UserPoolId": settings().pool_id, **request})

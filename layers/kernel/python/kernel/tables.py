@@ -54,6 +54,22 @@ class UtcTime(Attribute[datetime]):
         return datetime.fromisoformat(value)
 
 
+class WholeNumber(Attribute[int]):
+    """A number without decimals: an id, a count, cents."""
+
+    attr_type = "N"
+
+    def serialize(self, value: int) -> str:
+        """Return the digits."""
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{value!r} is no whole number")
+        return str(value)
+
+    def deserialize(self, value: str) -> int:
+        """Return the number."""
+        return int(value)
+
+
 class CompressedJson(Attribute[Any]):
     """Any JSON value, deflated: Flex messages shrink to a fifth, and an item holds at most 400 KB."""
 
@@ -362,6 +378,18 @@ def commit(*writes: Write) -> None:
                 raise
         token = ordered_id()
         time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311  jitter, not a secret
+
+
+def changed(write: Change) -> Any:
+    """Change one row and return it as it is afterwards, such as a counter that was advanced."""
+    _, request = _request(write)
+    try:
+        answer = _dynamodb("UpdateItem", **request, ReturnValues="ALL_NEW")
+    except aws.AwsError as error:
+        if error.code == "ConditionalCheckFailedException":
+            raise ConditionFailed(0) from None
+        raise
+    return write.table.of_item(answer["Attributes"])
 
 
 def _request(write: Write) -> tuple[str, dict[str, Any]]:

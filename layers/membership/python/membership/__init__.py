@@ -1,0 +1,1 @@
+"""Stored-value cards of shops: recharge, spend, refund, cash back, coupons, invoices."""
