@@ -19,6 +19,7 @@ from moto.server import ThreadedMotoServer
 
 from infra.discovery import declarations, systems
 from kernel import auth, aws, clock, grants, queues, running, secrets, settings, wire
+from kernel.channels import sms
 from kernel.jobs import Job, Worker
 from kernel.operations import Operation, event_of
 from kernel.tables import schema
@@ -181,6 +182,7 @@ def _forget() -> None:
         secrets.signing_key,
         running.logger,
         auth._pool_keys,
+        sms._account,
     ):
         cached.cache_clear()
 

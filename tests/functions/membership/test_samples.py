@@ -30,7 +30,7 @@ CALLS = {
     "add_invoice": [*WHO, QUERY, SEVERAL, UPDATE, COMMIT],
     "change_password": [*WHO, READ, *TRIED, UPDATE, "AdminSetUserPassword", UPDATE],
     "confirm_cash_back": [*WHO, QUERY, SEVERAL, COMMIT],
-    "explain_card": [QUERY, READ, QUERY, QUERY],
+    "explain_card": [QUERY, READ, QUERY, QUERY, READ],
     "get_event_detail": [*WHO, READ, READ],
     "get_manager_info": [*WHO, READ],
     "get_user_card_detail": [*WHO, QUERY, SEVERAL],

@@ -327,6 +327,10 @@ class Books(RuleBasedStateMachine):
             if place % 2:
                 event = (EVENT_200, EVENT_COUPONS)[place // 2 % 2] if who[1] == ACTIVITY else None
                 self.one(self.ask("recharge_card", (CASHIER, *who, 10000, 0, event)), {})
+            for name, cents in (("confirm_cash_back", EVERYTHING), ("refund_expense", 6000)):
+                if name in names:
+                    # So that there is something to give back.
+                    self.one(self.ask("spend_from_card", (CASHIER, *who, cents)), {})
             rivals = (*names, names[0])[: 3 if more == "a third" else 2]
             managers = (CASHIER, OTHER_CASHIER, 22)
             asks = [self.ask(name, self.about(name, who, m, place)) for name, m in zip(rivals, managers, strict=False)]
