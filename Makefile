@@ -43,7 +43,7 @@ format: python-environment ## rewrite the sources in the project's format
 	@$(RUN) ruff format .
 	@$(RUN) ruff check --fix .
 
-bench: python-environment ## measure calls, segments, CSV files and broadcasts
+bench: python-environment ## measure calls, segments, CSV files, broadcasts and payments
 	@$(RUN) benchmarks
 
 routes: python-environment ## print every operation with its route, sign-in and grants
